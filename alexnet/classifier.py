@@ -1,0 +1,273 @@
+"""A trained net in use: pictures in, ranked classes out. `alexnet predict`, the report and every service go through here,
+and here through data/picture.py, so that a picture means the same everywhere. torch is imported when a net is loaded."""
+
+import csv
+import glob
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from alexnet.data import picture
+from alexnet.errors import Misused, Refused, nearest
+from alexnet.progress import Progress
+
+BATCH = 64
+DECODERS = 2  # threads beside the net
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
+MANY = 64  # pictures from which on progress is shown
+
+
+class Ranked(NamedTuple):
+    name: str
+    id: str
+    index: int
+    probability: float
+
+
+class Label(NamedTuple):
+    id: str
+    name: str
+
+
+class Classifier:
+    """clf("cat.jpg") -> [Ranked, ...] of all classes, the likeliest first; a list of pictures -> a list of such lists.
+    A picture is a path, encoded bytes, a PIL image or a uint8 array (H, W, 3)."""
+
+    def __init__(self, net, mean, card, *, device):
+        from alexnet.evaluate import Member
+
+        self.member = Member(net, mean, card["temperature"], device=device)
+        self.net, self.card, self.device = self.member.net, card, device
+        self.classes = [Label(*entry) for entry in card["classes"]]
+
+    def __call__(self, pictures, *, top=None):
+        many = _pictures(pictures)
+        ranked = [self.rank(row, top) for squares in self._batches(many) for row in self.probabilities(squares)]
+        return ranked if many is pictures else ranked[0]
+
+    def square(self, picture_given):
+        """Bytes or whatever else to the square that the net was trained on: uint8 (size, size, 3)."""
+        return picture.square(picture_given, self.card["size"])
+
+    def preprocess(self, pictures):
+        """One picture or a list to what `net` takes: float (B, 3, crop, crop), centred on the mean."""
+        return self._centred(np.stack([self.square(one) for one in _pictures(pictures)]))
+
+    def probabilities(self, squares):
+        """uint8 (B, size, size, 3) -> float32 (B, classes), the central view."""
+        return self.member.probabilities(self._on_device(squares), 1).cpu().numpy()
+
+    def features(self, pictures, layer=None):
+        """float32 (B, units): what the last hidden layer, or the one named, makes of each picture."""
+        import torch
+
+        layer, found = layer or self.net.last_hidden, []
+        for squares in self._batches(_pictures(pictures)):
+            with torch.inference_mode():
+                activations = self.net.activations(self._centred(squares))
+            if layer not in activations:
+                raise Misused(f"{self.card['net']} has no layer {layer!r}: {nearest(layer, activations)}")
+            found.append(activations[layer].flatten(1).float().cpu().numpy())
+        if not found:
+            raise Misused("features wants at least one picture.")
+        return np.concatenate(found)
+
+    def rank(self, probabilities, top=None):
+        """A row of probabilities to [Ranked, ...]; of equals the lower index stands first."""
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [Ranked(self.classes[i].name, self.classes[i].id, int(i), float(probabilities[i])) for i in order]
+
+    def _on_device(self, squares):
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(squares)).to(self.device)
+
+    def _centred(self, squares):
+        from alexnet.data import augment
+
+        return augment.views(self._on_device(squares), mean=self.member.mean, crop=self.card["crop"], count=1)[0]
+
+    def _batches(self, pictures):
+        for first in range(0, len(pictures), BATCH):
+            yield np.stack([self.square(one) for one in pictures[first : first + BATCH]])
+
+
+def _pictures(given):
+    """One picture becomes a list of one; a list stays the same object."""
+    if isinstance(given, list | tuple):
+        return given
+    return list(given) if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
+
+
+def load(model=None, *, device="auto"):
+    """The model in use: a run folder, a weights file, or a name that ships; without one, `default`."""
+    from alexnet import weights
+    from alexnet.device import pick
+
+    return Classifier(*weights.read(model), device=pick(device))
+
+
+def predict(
+    *images: Annotated[str, "picture files, folders (read through), globs, or - for paths on stdin"],
+    model: Annotated[str | None, "a run folder, a weights file or a name that ships (default: default)"] = None,
+    top: Annotated[int, "how many classes of each picture"] = 5,
+    out: Annotated[str | None, "also write the answers to this .jsonl, .csv or .parquet file"] = None,
+    device="auto",
+    on_answer=None,
+):
+    """What is in these pictures: [{"path", "top": [{"index", "id", "name", "probability"}, ...]}, ...] in the order given,
+    {"path", "error"} for one that cannot be read."""
+    if not images:
+        raise Misused("predict wants pictures: files, folders, globs, or - for paths on stdin.")
+    if top < 1:
+        raise Misused(f"--top is {top}; it wants 1 or more.")
+    classifier, found = load(model, device=device), []
+    with Writer(out) if out else nullcontext() as writer:
+        for answer in answers(classifier, paths(images), top=top):
+            found.append(answer)
+            for receive in (on_answer, writer):
+                if receive:
+                    receive(answer)
+    return found
+
+
+def answers(classifier, named, *, top=5) -> Iterator[dict]:
+    """Decoding in threads beside the net, a batch ahead of it; answers come in the order of the paths."""
+    named = list(named)
+    rest, waiting = iter(named), deque()
+    shown = Progress("predicting", len(named)) if len(named) > MANY else nullcontext()
+    with ThreadPoolExecutor(DECODERS) as decoders, shown as bar:
+        try:
+            while True:
+                while len(waiting) < 2 and (batch := list(islice(rest, BATCH))):
+                    waiting.append([(path, decoders.submit(_read, classifier, path, error)) for path, error in batch])
+                if not waiting:
+                    return
+                batch = [(path, job.result()) for path, job in waiting.popleft()]
+                yield from _answer(classifier, batch, top)
+                if bar:
+                    bar.advance(len(batch))
+        finally:
+            decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(classifier, path, error):
+    """The square, or the sentence that says why there is none."""
+    try:
+        return error or classifier.square(Path(path))
+    except (Refused, OSError, MemoryError) as refusal:
+        return str(refusal) or "there is not enough memory to read it"
+
+
+def _answer(classifier, batch, top):
+    whole = [square for _, square in batch if not isinstance(square, str)]
+    rows = iter(classifier.probabilities(np.stack(whole)) if whole else ())
+    for path, square in batch:
+        if isinstance(square, str):
+            yield {"path": as_text(path), "error": as_text(square)}
+        else:
+            ranked = classifier.rank(next(rows), top)
+            yield {"path": as_text(path), "top": [
+                {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability} for one in ranked]}
+
+
+def as_text(path):
+    """The path as given; bytes in it that are not UTF-8 stand escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def paths(images):
+    """Every (path, None) that the words name, or (word, error): folders are read through in sorted order without what is
+    hidden in them, globs are opened, - reads paths from stdin."""
+    for word in images:
+        word = os.fspath(word)
+        if word == "-":
+            for line in sys.stdin.buffer:
+                if line := line.rstrip(b"\r\n"):
+                    yield os.fsdecode(line), None
+        elif os.path.isdir(word):
+            inside = list(_inside(word))
+            yield from inside or [(word, "there is no picture in this folder")]
+        elif not os.path.exists(word) and glob.has_magic(word):
+            matches = sorted(glob.glob(word, recursive=True), key=os.fsencode)
+            yield from paths(matches) if matches else [(word, "nothing matches this pattern")]
+        else:
+            yield word, None
+
+
+def _inside(folder):
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=os.fsencode)
+        for name in sorted(files, key=os.fsencode):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield os.path.join(here, name), None
+
+
+class Writer:
+    """with Writer("out.csv") as write: write(answer). The ending says the format; half a file is never left behind."""
+
+    def __init__(self, path):
+        self.path, self.part = Path(path), Path(f"{path}.part")
+        self.ending = self.path.suffix.lower()
+        if self.ending not in (".jsonl", ".csv", ".parquet"):
+            raise Misused(f"--out is {as_text(path)!r}; its ending may be .jsonl, .csv or .parquet.")
+        if self.ending == ".parquet":
+            try:
+                import pyarrow  # noqa: F401
+            except ImportError:
+                raise Refused("writing .parquet needs pyarrow: pip install 'alexnet[parquet]', or name a .csv or .jsonl.") from None
+        if not self.path.absolute().parent.is_dir():
+            raise Refused(f"--out {as_text(path)}: the folder {self.path.parent} is not there; make it first.")
+
+    def __enter__(self):
+        self.rows = []
+        if self.ending != ".parquet":
+            self.file = open(self.part, "w", encoding="utf-8", newline="")
+            self.csv = csv.writer(self.file)
+            if self.ending == ".csv":
+                self.csv.writerow(("path", "rank", "index", "id", "name", "probability", "error"))
+        return self.write
+
+    def write(self, answer):
+        if self.ending == ".jsonl":
+            self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        elif self.ending == ".csv":
+            self.csv.writerows(_flat(answer))
+        else:
+            self.rows.append({"path": answer["path"], "top": answer.get("top"), "error": answer.get("error")})
+
+    def __exit__(self, kind, *rest):
+        if self.ending != ".parquet":
+            self.file.close()
+        elif kind is None:
+            _write_parquet(self.rows, self.part)
+        if kind is None:
+            os.replace(self.part, self.path)
+        else:
+            self.part.unlink(missing_ok=True)
+
+
+def _flat(answer):
+    """A line a class; one line for a picture that could not be read."""
+    if "error" in answer:
+        return [(answer["path"], "", "", "", "", "", answer["error"])]
+    return [(answer["path"], rank, one["index"], one["id"], one["name"], f"{one['probability']:.6g}", "")
+            for rank, one in enumerate(answer["top"], 1)]
+
+
+def _write_parquet(rows, path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    one = pa.struct([("index", pa.int32()), ("id", pa.string()), ("name", pa.string()), ("probability", pa.float32())])
+    schema = pa.schema([("path", pa.string()), ("top", pa.list_(one)), ("error", pa.string())])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)

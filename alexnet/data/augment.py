@@ -1,0 +1,122 @@
+"""From stored pictures to the network's input, a batch at a time on the batch's own device: random crops, reflections and
+colour noise (paper 4.1, with what the source adds), resized crops for today's recipes, and the views of testing."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+VIEWS = (1, 2, 5, 10)
+
+
+@dataclass
+class Draws:
+    """What chance decides about a batch: one row a picture, on the host."""
+
+    boxes: np.ndarray  # (B, 4) top, left, height, width in stored pixels
+    mirrored: np.ndarray  # (B,)
+    noise: np.ndarray  # (B, 3) standard normal
+
+    def rows(self, first, count):
+        """The share of one process in the joined batch."""
+        part = slice(first, first + count)
+        return Draws(self.boxes[part], self.mirrored[part], self.noise[part])
+
+
+def draw(random, *, count, size, crop, recipe):
+    """`random` belongs to the step, so the same step draws the same, wherever it runs."""
+    shared = recipe.crop_shared_by  # the source drew once for 32 pictures in a row
+    groups = -(-count // shared)
+    if recipe.crop != "resized":
+        corners = random.integers(0, size - crop + 1, (groups, 2))
+        if recipe.crop == "centre":
+            corners[:] = (size - crop) // 2
+        boxes = np.concatenate([corners, np.full((groups, 2), crop)], axis=1).astype(np.float64)
+    else:
+        boxes = resized_boxes(random, groups, size, recipe.least_area)
+    mirrored = random.random(groups) < (0.5 if recipe.reflect else 0.0)
+    noise = random.standard_normal((count, 3))
+    return Draws(boxes.repeat(shared, axis=0)[:count], mirrored.repeat(shared)[:count], noise)
+
+
+def resized_boxes(random, count, size, least_area):
+    """Area uniform in [least, 1], log of the aspect ratio uniform in 3:4 to 4:3, clipped to the picture."""
+    area = random.uniform(least_area, 1, count) * size**2
+    ratio = np.exp(random.uniform(math.log(3 / 4), math.log(4 / 3), count))
+    sides = np.minimum(np.sqrt(np.stack([area / ratio, area * ratio], axis=1)), size)
+    return np.concatenate([random.random((count, 2)) * (size - sides), sides], axis=1)
+
+
+def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=False):
+    """uint8 (B, S, S, 3) to centred float (B, 3, crop, crop), channels last in memory.
+
+    The mean is its central window whatever the crop and its reflection, as in the source. Colour noise: for each picture
+    one shift, eigenvectors x (standard normal x stdevs x noise); then everything is divided by 1 + noise, as in the source.
+    """
+    device = pictures.device
+    mirrored = torch.from_numpy(draws.mirrored).to(device)
+    boxes = torch.from_numpy(draws.boxes).to(device, torch.float32 if resized else torch.int64)
+    if resized:
+        batch = resize(pictures, boxes, mirrored, crop) - mean
+    else:
+        cut = windows(pictures, boxes[:, 0], boxes[:, 1], crop)
+        cut = torch.where(mirrored[:, None, None, None], cut.flip(2), cut)
+        batch = centred(cut, mean)
+    if noise:
+        shift = draws.noise * colour.stdevs * noise @ np.asarray(colour.vectors).T  # (B, 3)
+        batch = batch.add_(torch.from_numpy(shift).to(device, batch.dtype)[:, :, None, None]).div_(1 + noise)
+    return batch
+
+
+def windows(pictures, tops, lefts, crop):
+    """Crops at their own places: (B, S, S, 3) to (B, crop, crop, 3), through a view of every window there is."""
+    B, S, _, _ = pictures.shape
+    picture, row, column, channel = pictures.stride()
+    places = S - crop + 1
+    every = pictures.as_strided((B, places, places, crop, crop, 3), (picture, row, column, row, column, channel))
+    return every[torch.arange(B, device=pictures.device), tops, lefts]
+
+
+def centred(pictures, mean):
+    """uint8 (B, h, w, 3) minus mean (3, h, w) or (3, 1, 1), as (B, 3, h, w) in channels-last memory."""
+    return pictures.permute(0, 3, 1, 2).float() - mean
+
+
+def resize(pictures, boxes, mirrored, crop):
+    """Each picture's box to crop x crop, bilinear with antialiasing, as two matrix products: rows, then columns."""
+    B, S, _, _ = pictures.shape
+    down = interpolation(boxes[:, 0], boxes[:, 2], S, crop)  # (B, crop, S)
+    across = interpolation(boxes[:, 1], boxes[:, 3], S, crop)
+    across = torch.where(mirrored[:, None, None], across.flip(1), across)
+    rows = torch.bmm(down, pictures.reshape(B, S, S * 3).float())  # (B, crop, S*3)
+    rows = rows.view(B, crop, S, 3).permute(0, 2, 1, 3).reshape(B, S, crop * 3)
+    both = torch.bmm(across, rows).view(B, crop, crop, 3)  # (B, column, row, 3)
+    return both.permute(0, 3, 2, 1).contiguous(memory_format=torch.channels_last)
+
+
+def interpolation(start, side, size, crop):
+    """(B, crop, size): row i holds the weights of the stored pixels that make output pixel i; a triangle as wide as the
+    pixel it makes, or as a stored pixel where that is wider."""
+    pixel = side[:, None] / crop
+    centre = start[:, None] + (torch.arange(crop, device=start.device) + 0.5) * pixel  # (B, crop)
+    place = torch.arange(size, device=start.device) + 0.5
+    weights = (1 - (place - centre[:, :, None]).abs() / pixel.clamp(min=1)[:, :, None]).clamp(min=0)
+    return weights / weights.sum(2, keepdim=True)
+
+
+def views(pictures, *, mean, crop, count=1):
+    """The views of testing, a centred batch each: the centre (1), and its reflection (2); or top left, top right, centre,
+    bottom left, bottom right (5), then their reflections (10). Paper 4.1; the order is the source's."""
+    far = pictures.shape[1] - crop
+    centre = (far // 2, far // 2)
+    corners = [centre] if count < 5 else [(0, 0), (0, far), centre, (far, 0), (far, far)]
+    cuts = [pictures[:, top : top + crop, left : left + crop] for top, left in corners]
+    mirrored = [cut.flip(2) for cut in cuts] if count in (2, 10) else []
+    return [centred(cut, mean) for cut in cuts + mirrored]
+
+
+def central(image, crop):
+    """The central window of a mean picture (S, S, 3), as (3, crop, crop)."""
+    top = (image.shape[0] - crop) // 2
+    return torch.from_numpy(np.ascontiguousarray(image[top : top + crop, top : top + crop])).permute(2, 0, 1).contiguous()

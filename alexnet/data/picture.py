@@ -1,0 +1,225 @@
+"""The one definition of a picture: bytes, file, PIL picture or uint8 array -> upright 8-bit RGB -> shorter side -> central square (paper 2).
+
+Upright RGB 8 bit means: the EXIF orientation is applied (an unreadable EXIF means none); grey is repeated; palette, CMYK, YCCK,
+YCbCr and HSV are converted as Pillow does; of 16-bit values the high byte is kept; alpha and transparent colours are composed on
+white; colour profiles are ignored; of several frames the first counts. The central square of the source, of side min(w, h) at
+((w - min) / 2, (h - min) / 2), is then resampled in one antialiased bilinear step, which is shorter side -> size followed by the
+central square, without rounding the longer side on the way. What has the right size already is not resampled.
+"""
+
+import io
+import os
+import re
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from alexnet.errors import Refused
+
+RESAMPLING = "central square in one antialiased bilinear step (Pillow)"
+PIXEL_LIMIT = 178_956_970  # Pillow itself opens nothing larger; beyond it a few kB can ask for gigabytes
+
+ORIENTATION = 0x0112  # EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
+
+
+def square(data, size):
+    """Bytes, path, PIL picture or uint8 array -> uint8 (size, size, 3); Refused, with the reason alone, when it cannot be read."""
+    picture = _decode(data)
+    if isinstance(picture, np.ndarray) and picture.shape[:2] == (size, size):
+        return picture
+    picture = _image(picture)
+    width, height = picture.size
+    if (width, height) != (size, size):
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=None)
+    return np.array(picture)
+
+
+def native(data, size=None):
+    """The upright picture as it is, uint8 (s, s, 3): refused unless it is square, and of side `size` where one is given."""
+    picture = np.array(_decode(data))
+    height, width = picture.shape[:2]
+    if height != width:
+        raise Refused(f"{width}x{height} is not square, as size native wants")
+    if size is not None and width != size:
+        raise Refused(f"{width}x{height} is not {size}x{size}, the side of the first picture, as size native wants")
+    return picture
+
+
+def upright(data):
+    """Bytes, path, PIL picture or uint8 array -> PIL picture, RGB, 8 bit, turned as its EXIF says."""
+    return _image(_decode(data))
+
+
+def _image(picture):
+    return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+
+
+def _decode(data):
+    """-> upright RGB as a uint8 array or a PIL picture, whichever costs nothing here."""
+    if isinstance(data, np.ndarray):
+        return _from_array(data)
+    if isinstance(data, Image.Image):
+        return _rgb_of_opened(lambda: data, b"")
+    if isinstance(data, (str, os.PathLike)):
+        data = read(data)
+    data = bytes(data)
+    if not data:
+        raise Refused("the file is empty (0 bytes)")
+    pixels = _jpeg(data) if data.startswith(b"\xff\xd8\xff") else None
+    if pixels is None:
+        return _rgb_of_opened(lambda: Image.open(io.BytesIO(data)), data)
+    if b"Exif" in data or b"tiff:Orientation" in data:
+        turn = _turn(data)
+        if turn is not None:
+            return Image.fromarray(pixels).transpose(turn)
+    return pixels
+
+
+def read(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(unread(error)) from None
+
+
+def unread(error):
+    """An OSError of reading, in plain words."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file (any more)"
+    return f"the file cannot be read ({error.strerror or error})"
+
+
+def _from_array(array):
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
+        raise Refused(f"an array {array.dtype} of shape {array.shape} is no picture: uint8 (H, W, 3) or (H, W) is accepted")
+    return np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2))
+
+
+def _jpeg(data):
+    """The common JPEG through libjpeg-turbo: pixels equal to Pillow's, sooner, and damage inside the data is noticed; None leaves it to Pillow."""
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None  # an unusual header: Pillow reads it or knows why not
+    if space not in ("YCbCr", "Gray"):
+        return None
+    _check_size(width, height)
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError as error:
+        if _harmless(str(error), data):
+            return simplejpeg.decode_jpeg(data, "RGB", strict=False)
+        raise Refused(_reason(error, data)) from None
+
+
+def _harmless(message, data):
+    """Some writers pad before the end marker: equal bytes there are padding, anything else is coded data that lost its place."""
+    extra = re.search(r"(\d+) extraneous bytes before marker 0xd9", message)
+    end = data.rfind(b"\xff\xd9")
+    return bool(extra) and len(set(data[max(end - int(extra[1]), 0) : end])) <= 1
+
+
+def _turn(data):
+    with _quiet:
+        try:
+            return TURNS.get(Image.open(io.BytesIO(data)).getexif().get(ORIENTATION))
+        except Exception:  # whatever a corrupt EXIF sets off: the pixels are sound
+            return None
+
+
+def _rgb_of_opened(open_picture, data):
+    with _quiet:
+        try:
+            picture = open_picture()
+            _check_size(*picture.size)
+            picture.load()
+            rgb = _rgb(picture)
+        except (Refused, MemoryError):
+            raise
+        except Exception as error:  # Pillow's plugins let anything through: SyntaxError, struct.error, IndexError, ...
+            raise Refused(_reason(error, data)) from None
+        try:
+            turn = TURNS.get(picture.getexif().get(ORIENTATION))
+        except Exception:
+            turn = None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _check_size(width, height):
+    if width * height > PIXEL_LIMIT:
+        raise Refused(f"{width}x{height} is more than the {PIXEL_LIMIT:,} pixels that are read")
+    if not width * height:
+        raise Refused("the picture has no pixels")
+
+
+def _rgb(picture):
+    mode = picture.mode
+    if mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if mode == "I":  # 16-bit values in 32 bits, as PGM is read
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise Refused("its 32-bit pixels have no stated range")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if mode == "F":
+        raise Refused("its floating-point pixels have no stated range")
+    if picture.has_transparency_data:
+        rgba = (picture.convert("LA") if mode == "La" else picture).convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return picture if mode == "RGB" else picture.convert("RGB")
+
+
+def _reason(error, data):
+    text = str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it is more than the {PIXEL_LIMIT:,} pixels that are read"
+    if isinstance(error, UnidentifiedImageError):
+        return "damaged: its header cannot be read" if data.startswith(MAGIC) else "not a picture in a known format"
+    if re.search("truncated|premature end|unexpected end", text, re.IGNORECASE):
+        return f"truncated or damaged ({text})"
+    return f"damaged ({type(error).__name__}: {text})"
+
+
+class _Quiet:
+    """No warning of Pillow's leaks. One set of filters for all threads that are inside, restored by the last to leave:
+    catch_warnings alone, entered by two threads at once, would leave the process with the wrong filters for good."""
+
+    def __init__(self):
+        self.lock, self.inside, self.caught = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self.lock:
+            if not self.inside:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.caught.__exit__(*error)
+
+
+_quiet = _Quiet()

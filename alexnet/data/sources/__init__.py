@@ -1,0 +1,28 @@
+"""Where pictures come from: recognise(path) says what a source is and lists its pictures. A format is a file here with LAYOUT, a
+few words on what it looks like, and read(path) -> Source, or None when the path is something else."""
+
+import os
+
+from alexnet.data.sources import folders, tiny_imagenet
+from alexnet.data.sources.listing import Class, Entry, Source, in_store_order, read
+from alexnet.errors import Refused
+
+FORMATS = (tiny_imagenet, folders)  # asked in this order; the most particular first
+
+__all__ = ["FORMATS", "Class", "Entry", "Source", "in_store_order", "read", "recognise"]
+
+
+def recognise(path):
+    path = os.path.abspath(os.fspath(path))
+    if not os.path.lexists(path):
+        raise Refused(f"{path} does not exist: give a folder of pictures, one of {_accepted()}.")
+    for kind in FORMATS:
+        source = kind.read(path)
+        if source is not None:
+            return source
+    loose = " (pictures lie in it, but in no class folder)" if folders.has_loose_pictures(path) else ""
+    raise Refused(f"{path} is no source that is known{loose}: accepted are {_accepted()}.")
+
+
+def _accepted():
+    return " or ".join(kind.LAYOUT for kind in FORMATS[::-1])

@@ -1,0 +1,47 @@
+"""Which device a command works on, and which number format its matrix units like."""
+
+import shutil
+
+import torch
+
+from alexnet.errors import Misused
+from alexnet.progress import say
+
+
+def pick(device="auto"):
+    """auto: CUDA, then Apple's, then the CPU. A device that is not there is refused."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise Misused(f"device {device!r} is not to be had here: --device takes auto, cpu, cuda, cuda:N or mps.") from error
+    return found
+
+
+def precision(wanted, device):
+    """auto: bfloat16 where there are units for it, else float32."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def autocast(device, precision):
+    """The one autocast path."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def compiled(net, wanted, device):
+    """torch.compile where it is wanted and a compiler is there; else the net itself."""
+    if not wanted:
+        return net
+    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        say("no C++ compiler is on this machine: the net runs as it is, without torch.compile.")
+        return net
+    return torch.compile(net)

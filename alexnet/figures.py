@@ -1,0 +1,243 @@
+"""Draws arrays and log lines: first-layer kernels (Figure 3 of the paper), learning curves, pictures with bars (Figure 4).
+
+Every function returns a matplotlib Figure with its own canvas: no pyplot, nothing global, safe in threads. Colours are
+told apart by the colour-blind, and nothing is said by colour alone: lines differ in dash and carry their names.
+"""
+
+import io
+import re
+import textwrap
+import zlib
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
+
+INK, MUTED = "#1c2733", "#6b7785"
+BLUE, ORANGE, GREEN = "#2378b8", "#d4620a", "#2a8c6a"
+RIGHT, WRONG = "#f5aca6", "#b5d2ec"  # light red and light blue, as in Figure 4
+KERNELS_A_ROW = 16
+
+
+def kernel_sheet(weights, *, columns=2):
+    """(N, 3, h, w) -> uint8 (H, W, 3): one range for all kernels, 16 a row, gaps of one black pixel, a column of the
+    net after the other, each beginning its own row."""
+    weights = np.asarray(weights, dtype=np.float32)
+    count, channels, height, width = weights.shape
+    if channels == 1:
+        weights = weights.repeat(3, axis=1)
+    low, high = weights.min(), weights.max()
+    shades = np.round((weights - low) / max(high - low, 1e-12) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    groups = np.array_split(shades, columns if count % columns == 0 else 1)
+    across = min(KERNELS_A_ROW, len(groups[0]))
+    rows = -(-len(groups[0]) // across)  # of one column of the net
+    sheet = np.zeros((len(groups) * rows * (height + 1) + 1, across * (width + 1) + 1, 3), np.uint8)
+    for group, kernels_of_column in enumerate(groups):
+        for number, kernel in enumerate(kernels_of_column):
+            row, place = group * rows + number // across, number % across
+            top, left = row * (height + 1) + 1, place * (width + 1) + 1
+            sheet[top : top + height, left : left + width] = kernel
+    return sheet
+
+
+def kernels(weights, *, columns=2):
+    """Figure 3 of the paper: the kernels of the first column of the net above those of the second."""
+    sheet = kernel_sheet(weights, columns=columns)
+    height, width = sheet.shape[:2]
+    scale = max(1, round(1200 / width))  # whole pixels, so that every weight is a clean square
+    figure = _figure(width * scale / 150, height * scale / 150)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    return figure
+
+
+def curves(lines):
+    """Loss, errors and rate over the epochs, side by side."""
+    figure = _figure(12.6, 3.5, layout="constrained")
+    for axes, draw in zip(figure.subplots(1, 3), (_loss, _errors, _rate)):
+        draw(axes, lines)
+    return _settled(figure)
+
+
+def loss_curve(lines):
+    return _one(_loss, lines)
+
+
+def error_curve(lines):
+    return _one(_errors, lines)
+
+
+def rate_curve(lines):
+    return _one(_rate, lines)
+
+
+def panels(pictures, names, tops):
+    """Figure 4, left: pictures (uint8 H, W, 3) under their true names, below each its ranked (label, probability,
+    correct): a bar each, the most probable on top, light red and ticked where it is the true class."""
+    across = min(4, max(len(pictures), 1))
+    down = max(1, -(-len(pictures) // across))
+    figure = _figure(2.75 * across, 4.0 * down, layout="constrained")
+    grid = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2.0, 1.0] * down)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for number, (picture, name, top) in enumerate(zip(pictures, names, tops)):
+        row, place = divmod(number, across)
+        above, below = grid[2 * row, place], grid[2 * row + 1, place]
+        above.imshow(picture, interpolation="lanczos")
+        above.set_title(_short(name, 26), fontsize=11, color=INK, fontweight="bold", pad=5, parse_math=False)
+        _bars(below, top)
+    return _settled(figure)
+
+
+def _bars(axes, top):
+    axes.set_axis_on()
+    places = np.arange(len(top))[::-1]
+    fills = [RIGHT if correct else WRONG for _, _, correct in top]
+    axes.barh(places, [probability for _, probability, _ in top], height=0.82, color=fills)
+    for place, (label, _, correct) in zip(places, top):
+        text = ("✓ " if correct else "") + _short(label, 27, lines=1)
+        weight = "bold" if correct else "normal"
+        axes.text(0.025, place, text, va="center", fontsize=9, color=INK, fontweight=weight, parse_math=False)
+    axes.set(xlim=(0, 1), ylim=(-0.6, max(len(top), 5) - 0.4), xticks=(0, 0.5, 1))
+    axes.set_xticklabels(("0", "½", "1"))
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.tick_params(length=0, labelsize=8, colors=MUTED)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines["left"].set_color(MUTED)
+
+
+def _loss(axes, lines):
+    _axes(axes, "loss")
+    shown = [_line(axes, lines, "train_loss", "training", BLUE, "-"), _line(axes, lines, "log_loss", "held out", ORANGE, "--")]
+    _reach(axes, shown)
+    _name_lines(axes, shown)
+
+
+def _errors(axes, lines):
+    _axes(axes, "error on held-out pictures")
+    shown = [_line(axes, lines, "val_top1_error", "top-1", ORANGE, "-"), _line(axes, lines, "val_top5_error", "top-5", GREEN, "--")]
+    _reach(axes, shown, ceiling=1.0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    _name_lines(axes, shown)
+
+
+def _rate(axes, lines):
+    _axes(axes, "learning rate")
+    shown = [_line(axes, lines, "lr", "", BLUE, "-")]
+    values = shown[0][2]
+    steps = set(values)
+    if len(steps) <= 8 and min(steps, default=0) > 0 and max(steps) / min(steps) > 30:  # divided by ten now and then
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(NullLocator())
+        return
+    _reach(axes, shown)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.yaxis.get_offset_text().set(color=MUTED, fontsize=8)
+
+
+def _line(axes, lines, key, name, colour, dash):
+    """Draws one key of the log over the epochs; -> (name, epochs, values, colour) of what was finite."""
+    pairs = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), int | float)]
+    epochs, values = np.array(pairs, dtype=float).reshape(-1, 2).T
+    finite = np.isfinite(values)
+    epochs, values = epochs[finite], values[finite]
+    mark = "o" if len(values) <= 12 else None
+    axes.plot(epochs, values, dash, color=colour, linewidth=2, marker=mark, markersize=3.5, solid_capstyle="round")
+    return name, epochs, values, colour
+
+
+def _name_lines(axes, shown):
+    """Each line's name and last value stand at its end, moved apart where they would touch."""
+    low, high = axes.get_ylim()
+    ends = sorted((line for line in shown if len(line[2])), key=lambda line: line[2][-1])
+    heights = [(line[2][-1] - low) / (high - low) for line in ends]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + 0.15)
+    over = max(0.0, max(heights, default=0) - 0.95)
+    for (name, _, values, colour), height in zip(ends, heights):
+        value = axes.yaxis.get_major_formatter()
+        number = f"{values[-1]:.1%}".replace("%", " %") if isinstance(value, PercentFormatter) else f"{values[-1]:.2f}"
+        axes.annotate(f"{name}\n{number}", (1.02, height - over), xycoords="axes fraction", color=colour, fontsize=9,
+                      fontweight="bold", va="center", linespacing=1.15)
+
+
+def _reach(axes, shown, ceiling=None):
+    """Zero below, a little air above."""
+    top = max((values.max() for _, _, values, _ in shown if len(values)), default=1.0) * 1.08
+    axes.set_ylim(0, min(top, ceiling * 1.02) if ceiling else top or 1.0)
+
+
+def _axes(axes, title):
+    axes.set_title(title, loc="left", fontsize=10.5, color=INK, fontweight="bold", pad=9)
+    axes.set_xlabel("epoch", fontsize=9, color=MUTED, loc="right")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(length=0, labelsize=9, colors=MUTED)
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set(color=INK, alpha=0.4)
+    axes.set_facecolor("none")
+
+
+def _one(draw, lines):
+    figure = _figure(3.5, 2.7, layout="constrained")
+    draw(figure.subplots(), lines)
+    return _settled(figure)
+
+
+def _figure(width, height, **settings):
+    figure = Figure(figsize=(width, height), dpi=150, facecolor="white", **settings)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _settled(figure):
+    """The layout is worked out once: it would move a little with every drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _short(name, width, lines=2):
+    """The first synonym, in at most so many lines."""
+    first = str(name).split(",")[0].strip()
+    wrapped = textwrap.wrap(first, width) or [""]
+    return "\n".join(wrapped[:lines]) + ("…" if len(wrapped) > lines else "")
+
+
+def save(figure, path):
+    """Writes what the ending of the path says: .png or .svg, on white, the same bytes for the same figure."""
+    if str(path).endswith(".svg"):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(_svg(figure, transparent=False))
+    else:
+        figure.savefig(path, metadata={"Software": None})
+    return path
+
+
+def as_png(figure):
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png", metadata={"Software": None})
+    return memory.getvalue()
+
+
+def as_svg(figure):
+    """An <svg> element to stand inside a page: no ground of its own, and the page's text colour for its ink."""
+    text = _svg(figure, transparent=True)
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    return re.sub(r'<g id="[^"]*_\d+">', "<g>", text)  # ids must be the page's only ones
+
+
+def _svg(figure, *, transparent):
+    memory = io.StringIO()
+    figure.savefig(memory, format="svg", transparent=transparent, metadata={"Date": None, "Creator": None})
+    # ids of clips and markers are drawn at random: numbered in order instead, behind a stem that depends on the drawing
+    parts = re.split(r"\b([pm][0-9a-f]{10})\b", memory.getvalue())
+    stem = f"f{zlib.crc32(''.join(parts[::2]).encode()):08x}"
+    numbers = {}
+    parts[1::2] = [f"{stem}-{numbers.setdefault(name, len(numbers))}" for name in parts[1::2]]
+    return "".join(parts)

@@ -1,0 +1,161 @@
+"""The network: builds a row of nets.py into a module, with the row's initial values, and runs it downward layer by layer,
+so that every activation has the name it has in the table. Paper section 3; initial values, section 5."""
+
+from collections import OrderedDict
+from math import prod, sqrt
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from alexnet import nets, ops
+
+NONLINEAR = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "leaky": F.leaky_relu,
+    "linear": lambda x: x,
+}
+
+
+class AlexNet(nn.Module):
+    """A float batch (B, 3, H, W) of centred pictures, 0-255 scale minus the mean, to logits (B, classes)."""
+
+    def __init__(self, row="as_run", classes=None, seed=None):
+        super().__init__()
+        self.row = nets.row(row)
+        self.classes = classes or self.row.classes
+        generator = torch.Generator().manual_seed(torch.seed() if seed is None else seed)
+        for shape in nets.shapes(self.row, self.classes):
+            self.add_module(shape.layer.name, MODULES[type(shape.layer)](shape, generator))
+        self.register_buffer("_draw", torch.zeros(2, dtype=torch.int64), persistent=False)
+        self.drawn = False
+
+    def forward(self, batch):
+        for _, batch in self.layer_by_layer(batch):
+            pass
+        return batch
+
+    def activations(self, batch):
+        """Name -> what the next layer sees, in order, columns side by side; `prob` is the softmax."""
+        found = OrderedDict(self.layer_by_layer(batch))
+        found["prob"] = torch.softmax(batch_of_logits(found).float(), dim=1)
+        return found
+
+    def layer_by_layer(self, batch):
+        if self.row.input_scale != 1:
+            batch = batch * self.row.input_scale
+        draw = self._draw if self.drawn else torch.randint(2**31, (2,), device=batch.device)
+        for number, layer in enumerate(self.row.layers):
+            batch = NONLINEAR[layer.then](self._modules[layer.name](batch))
+            if layer.dropout:
+                batch = self.dropped(batch, layer.dropout, number, draw)
+            yield layer.name, batch
+
+    def dropped(self, batch, share, number, draw):
+        """2012: a mask in training, outputs times the share kept in use. Or the inverse convention of today."""
+        keep = 1 - share
+        if not self.training:
+            return batch * keep if self.row.dropout_scales == "test" else batch
+        mask = ops.dropout_mask(batch.shape, keep, draw[0], layer=number, first=draw[1], device=batch.device)
+        return batch * mask if self.row.dropout_scales == "test" else batch * mask / keep
+
+    def draw(self, key, first=0):
+        """From now on dropout masks are those of this key, for the joined batch's rows from `first` on."""
+        self._draw.copy_(torch.tensor([key, first]))
+        self.drawn = True
+
+    @property
+    def last_hidden(self):
+        """The name of the layer below the classes: what features and neighbours are taken from."""
+        return self.row.layers[-2].name
+
+
+def batch_of_logits(activations):
+    return next(reversed(activations.values()))
+
+
+class Conv(nn.Conv2d):
+    """A convolution over one column or both, whose windows may hang over the right and bottom edge and read zeros there."""
+
+    def __init__(self, shape, generator):
+        layer = shape.layer
+        super().__init__(shape.input[0], layer.maps, layer.kernel, layer.stride, layer.pad, groups=shape.groups,
+                         bias=layer.bias is not None)
+        start(self, layer, generator)
+        reach = [(side - 1) * layer.stride + layer.kernel - 2 * layer.pad for side in shape.output[1:]]
+        self.overhang = [max(0, far - side) for far, side in zip(reach, shape.input[1:])]  # (bottom, right)
+
+    def forward(self, x):
+        bottom, right = self.overhang
+        if bottom or right:
+            x = F.pad(x, (0, right, 0, bottom))
+        return super().forward(x)
+
+
+class Dense(nn.Linear):
+    def __init__(self, shape, generator):
+        super().__init__(prod(shape.input), shape.output[0], bias=shape.layer.bias is not None)
+        start(self, shape.layer, generator)
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))  # in the order (map, row, column), whatever the layout in memory
+
+
+class Pool(nn.Module):
+    def __init__(self, shape, generator):
+        super().__init__()
+        self.kernel, self.stride = shape.layer.kernel, shape.layer.stride
+        fits = (shape.output[1] - 1) * self.stride + self.kernel <= shape.input[1]
+        self.ceil = not fits  # the last window is cut off by the edge
+
+    def forward(self, x):
+        return F.max_pool2d(x, self.kernel, self.stride, ceil_mode=self.ceil)
+
+
+class ResponseNorm(nn.Module):
+    def __init__(self, shape, generator):
+        super().__init__()
+        layer = shape.layer
+        self.constants = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "k": layer.k, "columns": shape.groups}
+
+    def forward(self, x):
+        return ops.response_norm(x, **self.constants)
+
+
+class WithinMapNorm(nn.Module):
+    def __init__(self, shape, generator):
+        super().__init__()
+        self.constants = {"size": shape.layer.size, "alpha": shape.layer.alpha, "beta": shape.layer.beta}
+
+    def forward(self, x):
+        return ops.within_map_norm(x, **self.constants)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    def __init__(self, shape, generator):
+        super().__init__(shape.input[0])
+
+    def forward(self, x):
+        if x.dim() == 2:  # behind a fully connected layer: one value a map
+            return super().forward(x[:, :, None, None]).flatten(1)
+        return super().forward(x)
+
+
+def start(module, layer, generator):
+    """The initial values: N(0, std^2) and a constant bias; conv3-5 of the source start at 0.03. Paper section 5."""
+    std = layer.std if layer.std is not None else sqrt(2 / module.weight[0].numel())
+    with torch.no_grad():
+        module.weight.normal_(0, std, generator=generator)
+        if layer.bias is not None:
+            module.bias.fill_(layer.bias)
+
+
+MODULES = {
+    nets.Conv: Conv,
+    nets.Dense: Dense,
+    nets.Pool: Pool,
+    nets.ResponseNorm: ResponseNorm,
+    nets.WithinMapNorm: WithinMapNorm,
+    nets.BatchNorm: BatchNorm,
+}

@@ -1,0 +1,42 @@
+"""The definitions: response norm over neighbouring maps (paper 3.3), the source's norm within a map, and dropout's mask.
+Plain PyTorch, any device, any dtype, gradients by autograd. Every faster form is tested against these."""
+
+import torch
+import torch.nn.functional as F
+
+
+def response_norm(x, *, size, alpha, beta, k, columns):
+    """b_i = a_i / (k + alpha * sum_{|j - i| <= size // 2} a_j^2)^beta, the neighbours of a_i in its own column only."""
+    B, C, H, W = x.shape
+    reach = size // 2
+    squares = (x * x).reshape(B * columns, C // columns, H, W)
+    padded = F.pad(squares, (0, 0, 0, 0, reach, reach))  # windows stop at the column's edge
+    total = sum(padded[:, shift : shift + C // columns] for shift in range(2 * reach + 1))
+    return x * (k + alpha * total.reshape(B, C, H, W)) ** -beta
+
+
+def within_map_norm(x, *, size, alpha, beta):
+    """a / (1 + alpha * sum of a^2 over a size x size square of the same map)^beta; beyond the edge is zero."""
+    total = F.avg_pool2d(x * x, size, stride=1, padding=size // 2, divisor_override=1)
+    return x * (1 + alpha * total) ** -beta
+
+
+def dropout_mask(shape, keep, key, *, layer, first=0, device=None):
+    """Which units stay, as a bool tensor: a hash of (key, layer, row of the joined batch, unit) and of nothing else, so
+    that the same step draws the same mask on every device, in any number of processes, before and after a resume.
+
+    key: int64 tensor of no dimension. first: the joined batch's row at which this process's share begins.
+    """
+    rows, units = shape[0], shape[1:].numel()
+    row = torch.arange(rows, device=device)[:, None] + first
+    unit = torch.arange(units, device=device)[None]
+    word = _mix(_mix(_mix(key + 0x9E3779B9 * (layer + 1)) + row) + unit)  # (rows, units)
+    return (word < int(keep * 2**32)).view(shape)
+
+
+def _mix(word):
+    """A bijection of 32-bit words that scatters neighbours (two rounds of xor-shift and multiply), on int64 tensors."""
+    word = word & 0xFFFFFFFF
+    word = ((word ^ (word >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    word = ((word ^ (word >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+    return word ^ (word >> 16)

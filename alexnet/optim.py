@@ -1,0 +1,123 @@
+"""The update rule of 2012, the rates over time, and averaged weights. Paper section 5:
+
+    v <- 0.9 v - 0.0005 rate w - rate dL/dw        w <- w + v
+
+The rate stands inside the velocity: an old velocity keeps the size that the old rate gave it. A rate of zero freezes."""
+
+from dataclasses import asdict, dataclass
+from math import cos, pi
+
+import torch
+
+
+class Momentum(torch.optim.Optimizer):
+    def __init__(self, groups, lr=0.01, momentum=0.9, weight_decay=0.0):
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            weights = [w for w in group["params"] if w.grad is not None]
+            if group["lr"] == 0 or not weights:
+                continue
+            gradients = [w.grad for w in weights]
+            velocities = [self.state[w].setdefault("velocity", torch.zeros_like(w)) for w in weights]
+            torch._foreach_mul_(velocities, group["momentum"])
+            if group["weight_decay"]:
+                torch._foreach_add_(velocities, weights, alpha=-group["lr"] * group["weight_decay"])
+            torch._foreach_add_(velocities, gradients, alpha=-group["lr"])
+            torch._foreach_add_(weights, velocities)
+
+
+def optimiser(net, recipe):
+    """One group a layer's weights and one its biases, so that each can have its own rate."""
+    groups = []
+    for name, parameter in net.named_parameters():
+        layer, kind = name.rsplit(".", 1)
+        weighs = kind == "weight" and parameter.dim() > 1  # scales and offsets of batch norm do not decay
+        groups.append({"params": [parameter], "layer": layer, "bias": kind == "bias",
+                       "weight_decay": recipe.decay if weighs else 0.0})
+    if recipe.update == "2012":
+        return Momentum(groups, lr=recipe.rate, momentum=recipe.momentum)
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
+
+
+@dataclass
+class Plateau:
+    """Paper section 5: divide by ten when the error stops improving. Part of the loop's state, as plain numbers."""
+
+    best: float = float("inf")
+    since: int = 0  # epochs without a better one
+    drops: int = 0
+
+    def see(self, error, patience):
+        """True when the rate was just dropped."""
+        self.since = 0 if error < self.best else self.since + 1
+        self.best = min(error, self.best)
+        if self.since < patience:
+            return False
+        self.since, self.drops = 0, self.drops + 1
+        return True
+
+    state = asdict
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds at one moment of training."""
+
+    rate: float
+    bias_rate: float
+    noise: float
+    layers: dict
+
+
+def settings(recipe, epoch, drops=0):
+    """At `epoch`, a number that grows by 1 / steps each step; `drops` are those of the plateau so far."""
+    rate, noise, layers = recipe.rate, recipe.noise, {}
+    progress = min(epoch / recipe.epochs, 1.0)
+    if recipe.schedule == "phases":
+        for phase in recipe.phases:
+            if progress * recipe.planned_epochs >= phase.epoch - 1e-9:
+                rate = rate if phase.rate is None else phase.rate
+                noise = noise if phase.noise is None else phase.noise
+                layers.update(phase.layers)
+    elif recipe.schedule == "plateau":
+        rate = rate / 10**drops
+    elif progress < recipe.warmup:
+        rate = rate * progress / recipe.warmup
+    elif recipe.schedule in ("cosine", "one_cycle"):
+        left = 1 - (progress - recipe.warmup) / (1 - recipe.warmup)
+        rate = rate * left if recipe.schedule == "one_cycle" else rate * (1 - cos(pi * left)) / 2
+    return Settings(rate, recipe.bias_rate or rate, noise, layers)
+
+
+def apply(optimiser, now):
+    """Put the settings of the moment into the optimiser's groups."""
+    for group in optimiser.param_groups:
+        own = now.layers.get(group["layer"])
+        if own == 0:
+            group["lr"] = 0.0
+        elif group["bias"]:
+            group["lr"] = now.bias_rate
+        else:
+            group["lr"] = now.rate if own is None else own
+
+
+class Average:
+    """An exponential average of the weights, with a shorter memory in the first steps; batch norm's statistics too."""
+
+    def __init__(self, net):
+        self.values = [value.detach().clone() for value in tracked(net)]
+
+    @torch.no_grad()
+    def update(self, net, decay, step):
+        torch._foreach_lerp_(self.values, list(tracked(net)), 1 - min(decay, (1 + step) / (10 + step)))
+
+    @torch.no_grad()
+    def copy_to(self, net):
+        torch._foreach_copy_(list(tracked(net)), self.values)
+
+
+def tracked(net):
+    return [value for value in net.state_dict(keep_vars=True).values() if value.is_floating_point()]

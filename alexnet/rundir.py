@@ -1,0 +1,175 @@
+"""One run's folder: what it was told (config.json), where it ran (environment.json), what happened (log.jsonl, metrics.csv),
+and checkpoints that survive a kill at any moment. Knows files, not networks: tensors come and go as dicts."""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from alexnet.errors import Refused
+
+METRICS = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second",
+           "waiting", "seconds")
+
+
+class RunDir:
+    def __init__(self, path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+
+    def open(self, *, resume):
+        """Make the folder. A folder with something in it is only entered to resume."""
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise Refused(f"{self.path} is a file; a run needs a folder of its own.")
+            if self.path.exists() and any(self.path.iterdir()) and not resume:
+                raise Refused(f"{self.path} is not empty: --resume goes on with the run in it, another --out begins a new one.")
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(f"{self.path} cannot be written: {error.strerror}; name another --out.") from error
+
+    def read(self, name):
+        file = self.path / name
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def write(self, name, value):
+        replace_file(self.path / name, json.dumps(value, indent=1, ensure_ascii=False).encode())
+
+    def log(self, event, **facts):
+        with open(self.path / "log.jsonl", "a") as file:
+            file.write(json.dumps({"event": event, **facts}) + "\n")
+        if event == "epoch":
+            self._write_metrics()
+
+    def log_size(self):
+        file = self.path / "log.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    def cut_log(self, size):
+        """Forget what was logged after the checkpoint that the run goes on from: it will happen again."""
+        if self.log_size() > size:
+            os.truncate(self.path / "log.jsonl", size)
+        self._write_metrics()
+
+    def _write_metrics(self):
+        with open(self.path / "metrics.csv.new", "w", newline="") as file:
+            table = csv.DictWriter(file, METRICS, extrasaction="ignore")
+            table.writeheader()
+            table.writerows(epochs(self.path))
+        os.replace(self.path / "metrics.csv.new", self.path / "metrics.csv")
+
+    def save(self, name, files):
+        """A whole checkpoint or none: `files` (name -> bytes) go into a new folder, with their checksums, which then takes
+        the place of `name`; the one before stays as `name`-before. Whatever is cut short, one whole checkpoint remains."""
+        new, place, before = (self.checkpoints / n for n in (f"{name}-new", name, f"{name}-before"))
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for file, content in files.items():
+            write_file(new / file, content)
+        sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        write_file(new / "sums.json", json.dumps(sums).encode())
+        if place.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            os.replace(place, before)
+        os.replace(new, place)
+        sync_folder(self.checkpoints)
+
+    def load(self, name):
+        """The newest whole checkpoint of this name as {file: bytes}, or None; damage is told on stderr by the caller."""
+        found = [files for n in (f"{name}-new", name, f"{name}-before") if (files := whole(self.checkpoints / n))]
+        return max(found, key=lambda files: place_in_run(files), default=None)
+
+
+def whole(folder):
+    """Every file of a checkpoint, if all are there and match their checksums."""
+    try:
+        sums = json.loads((folder / "sums.json").read_text())
+        files = {file: (folder / file).read_bytes() for file in sums}
+    except (OSError, ValueError):
+        return None
+    return files if all(hashlib.sha256(files[file]).hexdigest() == digest for file, digest in sums.items()) else None
+
+
+def place_in_run(files):
+    loop = json.loads(files.get("loop.json", b"{}"))
+    return loop.get("epoch", 0), loop.get("step", 0)
+
+
+def write_file(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path, content):
+    """All of the new content or all of the old."""
+    new = path.with_name(path.name + ".new")
+    write_file(new, content)
+    os.replace(new, path)
+
+
+def sync_folder(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_log(run):
+    """Every event; a last line that a kill cut short is left out."""
+    file = Path(run) / "log.jsonl"
+    events = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            break
+    return events
+
+
+def epochs(run):
+    return [event for event in read_log(run) if event["event"] == "epoch"]
+
+
+def environment(device, **facts):
+    """Where and when, for environment.json."""
+    import torch
+
+    import alexnet
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    return {"alexnet": alexnet.__version__, "python": platform.python_version(), "torch": torch.__version__,
+            "platform": platform.platform(), "device": str(device), "device_name": name, "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(), "commit": commit(), "command": " ".join(sys.argv), "started": now(), **facts}
+
+
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def commit():
+    """The commit of the code that runs, "+" where it was changed since; nothing for an installed package."""
+    folder = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(folder)]
+        name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5)
+        dirty = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return name.stdout.strip() + "+" * bool(dirty.stdout.strip()) if name.returncode == 0 else None

@@ -1,0 +1,395 @@
+"""The loop: a store, a recipe and a folder in; a trained, measured network out. Paper section 5. Read downward: what is
+settled before, then the steps of an epoch, the measuring after it, and the checkpoint from which everything goes on.
+
+    alexnet train STORE --recipe modern --out RUN
+"""
+
+import json
+import math
+import signal
+import threading
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+
+from alexnet import optim, recipes, rundir, weights
+from alexnet.data import augment, order
+from alexnet.data.feed import Feed
+from alexnet.data.store import open_split, splits
+from alexnet.device import autocast, compiled, pick, precision
+from alexnet.errors import Misused, Refused
+from alexnet.evaluate import Member, measure
+from alexnet.net import AlexNet
+from alexnet.nets import ROWS, fitting, row
+from alexnet.progress import Progress, say
+
+MAY_CHANGE = ("stop_error", "stop_minutes", "stop_patience", "save_minutes")  # when a run is resumed
+LOOK_EVERY = 0.5  # seconds between readings of the loss off the device
+
+
+def train(
+    store: Annotated[str, "a store made by alexnet prepare"],
+    *,
+    out: Annotated[str, "the run's folder"],
+    recipe: Annotated[str, "as_run, paper, modern (when left out) or tiny"] = None,
+    net: Annotated[str, "a row of `alexnet nets`; the recipe chooses one that fits when left out"] = None,
+    seed: Annotated[int, "initial values, order, crops, dropout: everything that is drawn"] = 0,
+    resume: Annotated[bool, "go on exactly where the run in --out stopped"] = False,
+    select: Annotated[str, "the split that decides plateaus, stopping and `best`"] = "val",
+    holdout: Annotated[float, "instead of --select: this share of train, held out by seed"] = 0.0,
+    device: Annotated[str, "auto, cpu, cuda, cuda:N, mps"] = "auto",
+    workers: Annotated[int, "threads that read ahead"] = 2,
+    on_epoch=None,
+    **changes,
+):
+    """Fit a network; returns the last epoch's line and why it stopped."""
+    run, device = rundir.RunDir(out), pick(device)
+    run.open(resume=resume)
+    config = run.read("config.json") if resume else None
+    if config:
+        check_resumed(config, run, recipe=recipe, net=net, **changes)
+        changed = {key: value for key, value in changes.items() if key in MAY_CHANGE}
+        recipe = recipes.from_plain({**config["recipe"], **changed})
+        seed, select, holdout, net = config["seed"], config["select"], config["holdout"], config["net"]
+    else:
+        recipe = recipes.recipe(recipe or "modern", **changes)
+    training, chosen = parts(store, select, holdout, seed)
+    check_data(training, chosen, config)
+    if not config:
+        config = {"recipe": asdict(recipe), "net": choose(recipe, net, training), "store": str(store), "seed": seed,
+                  "select": select, "holdout": holdout, "fingerprint": training.split.fingerprint,
+                  "precision": precision(recipe.precision, device)}
+        run.write("config.json", config)
+        run.write("environment.json", rundir.environment(device, data_fingerprint=training.split.fingerprint))
+    with Signals() as signals:
+        loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals)
+        return loop.fit(on_epoch or (lambda line: None))
+
+
+class Part:
+    """The pictures of a split that take part, by position."""
+
+    def __init__(self, split, positions=None, name=None):
+        self.split, self.positions, self.name = split, positions, name or split.name
+
+    def feed(self, device, workers):
+        return Feed(self.split, self.positions, device=device, workers=workers)
+
+
+def parts(store, select, holdout, seed):
+    """What is trained on, and what decides."""
+    training = open_split(store, "train")
+    if holdout:
+        if not 0 < holdout < 1:
+            raise Misused(f"--holdout is {holdout}; it wants a share between 0 and 1, like 0.1.")
+        kept, held = order.holdout(training.labels, holdout, seed)
+        return Part(training, kept), Part(training, held, f"{holdout:g} of train, held out")
+    if select not in splits(store):
+        raise Refused(f"{store} has no split {select!r} to decide on: --holdout 0.1 keeps a tenth of train for it, "
+                      f"--select takes {', '.join(splits(store))}.")
+    return Part(training), Part(open_split(store, select))
+
+
+def check_data(training, chosen, config):
+    split = training.split
+    if len(split.classes) < 2:
+        raise Refused(f"{split.path} has one class only, {split.classes[0].name!r}: is the folder one level too high or too low?")
+    if [c.id for c in split.classes] != [c.id for c in chosen.split.classes]:
+        raise Refused(f"{split.path} and {chosen.split.path} hold other classes; prepare both from one source.")
+    for part in (split, chosen.split):
+        if len(part) and not 0 <= part.labels.min() <= part.labels.max() < len(part.classes):
+            raise Refused(f"{part.path} has labels outside its {len(part.classes)} classes; prepare it again.")
+    if config and config["fingerprint"] != split.fingerprint:
+        raise Refused(f"{split.path} is not the store this run was started on ({config['store']}, {config['fingerprint'][:12]}); "
+                      f"resume with that one, or begin another --out.")
+
+
+def check_resumed(config, run, *, recipe, net, **changes):
+    recipes.recipe(config["recipe"]["name"], **changes)  # names and types
+    asked = {"name": recipe, "net": net, **changes}
+    held = {**config["recipe"], "net": config["net"]}
+    for key, value in asked.items():
+        if value is not None and key not in MAY_CHANGE and value != held[key]:
+            raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
+                          f"resume it as it is, or begin another --out.")
+
+
+def choose(recipe, net, training):
+    """The row that is asked for, or the recipe's first that fits the store's pictures."""
+    size = training.split.size
+    if net:
+        if net not in fitting(size, [row(net).name]):
+            least, most = row(net).sizes
+            raise Refused(f"net {net} takes pictures of {least} to {most} pixels, the store has {size}: rows that fit are "
+                          f"{', '.join(fitting(size)) or 'none'}, or prepare with --size {least * 8 // 7}.")
+        return net
+    fits = fitting(size, recipe.nets) or fitting(size)
+    if not fits:
+        ranges = sorted({row(name).sizes for name in ROWS})
+        raise Refused(f"no net fits pictures of {size} pixels: the rows take "
+                      f"{', '.join(f'{least} to {most}' for least, most in ranges)}; prepare with --size 64 or 256.")
+    return fits[0]
+
+
+class Loop:
+    def __init__(self, run, recipe, config, training, chosen, *, device, workers, signals):
+        self.run, self.recipe, self.config, self.device, self.signals = run, recipe, config, device, signals
+        self.split, self.chosen, self.seed, self.precision = training.split, chosen, config["seed"], config["precision"]
+        self.feed, self.chosen_feed = training.feed(device, workers), chosen.feed(device, workers)
+        self.net = weights.to_device(AlexNet(config["net"], classes=len(self.split.classes), seed=self.seed), device)
+        self.optimiser = optim.optimiser(self.net, recipe)
+        self.average = optim.Average(self.net) if recipe.averaging else None
+        self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
+        self.compiled = compiled(self.net, recipe.compile, device)
+        self.steps = order.steps(len(self.feed), recipe.batch_size)
+        self.plateau = optim.Plateau()
+        self.epoch = self.step = self.images = self.since_best = 0
+        self.best, self.line, self.finished, self.alarmed = None, {}, None, False
+        self.totals = torch.zeros(2, dtype=torch.float64, device=device)  # this epoch: sum of losses, pictures
+        self.bad = torch.full((), -1, device=device)  # the first step whose loss is not finite
+        self.ledger = {"step": 0.0, "waiting": 0.0, "evaluation": 0.0, "saving": 0.0}
+        self.epoch_ledger = dict(self.ledger)
+        self.restore()
+
+    def fit(self, on_epoch):
+        if self.finished:
+            say(f"{self.run.path} is finished ({self.finished}); nothing to do.")
+        while not self.finished:
+            self.one_epoch()
+            line = self.measure()
+            self.decide(line)
+            on_epoch(line)
+            self.save()
+        return {**self.line, "run": str(self.run.path), "stopped": self.finished, "best": self.best}
+
+    # ---- the steps of an epoch ---------------------------------------------------------------------------------------
+
+    def one_epoch(self):
+        recipe, self.saved = self.recipe, time.monotonic()
+        plan = (order.batch(len(self.feed), recipe.batch_size, seed=self.seed, epoch=self.epoch, step=step,
+                            reshuffle=recipe.reshuffle) for step in range(self.step, self.steps))
+        done = min(self.step * recipe.batch_size, len(self.feed))
+        waited, began, looked = self.feed.waited, time.monotonic(), 0.0
+        with Progress(f"epoch {self.epoch + 1}/{recipe.epochs}", len(self.feed), start=done) as bar:
+            for pictures, labels in self.feed.batches(plan):
+                self.one_step(pictures, labels)
+                now = time.monotonic()
+                self.ledger["step"] += now - began - (self.feed.waited - waited)
+                self.ledger["waiting"] += self.feed.waited - waited
+                if now - looked > LOOK_EVERY or self.step == self.steps:
+                    looked, facts = now, self.look()
+                    facts["waiting"] = f"{self.waiting():.0%}"
+                    bar.advance(0, **facts)
+                bar.advance(len(labels))
+                if self.signals.caught or now - self.saved > recipe.save_minutes * 60:
+                    self.save()
+                self.signals.leave(self.run)
+                waited, began = self.feed.waited, time.monotonic()
+
+    def one_step(self, pictures, labels):
+        recipe, at = self.recipe, (self.seed, self.epoch, self.step)
+        now = self.settings(self.step)
+        optim.apply(self.optimiser, now)
+        draws = augment.draw(order.generator(*at, "augment"), count=len(labels), size=self.split.size,
+                             crop=self.net.row.crop, recipe=recipe)
+        batch = augment.augment(pictures, draws, crop=self.net.row.crop, mean=self.mean, noise=now.noise,
+                                colour=self.split.colour, resized=recipe.crop == "resized")
+        self.net.train()
+        self.net.draw(order.key(*at, "dropout"))
+        with autocast(self.device, self.precision):
+            logits = self.compiled(batch)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        if self.average:
+            self.average.update(self.net, recipe.averaging, self.epoch * self.steps + self.step)
+        self.totals += torch.stack([loss.detach() * len(labels), torch.full_like(loss, len(labels))])
+        self.bad = torch.where((self.bad < 0) & ~loss.detach().isfinite(), self.step, self.bad)
+        self.step += 1
+        self.images += len(labels)
+
+    def settings(self, step):
+        return optim.settings(self.recipe, self.epoch + step / self.steps, self.plateau.drops)
+
+    def rate(self):
+        return self.settings(max(self.step - 1, 0)).rate
+
+    def look(self):
+        """Read the loss off the device: for the bar, for the alarm, and to stop at a step that went wrong."""
+        if (bad := self.bad.item()) >= 0:
+            raise Refused(f"the loss of epoch {self.epoch + 1}, step {bad + 1} is not a finite number; the last good checkpoint is "
+                          f"kept in {self.run.path}: begin again with a smaller --rate (it was {self.rate():g}).")
+        total, count = self.totals.tolist()
+        loss = total / max(count, 1)
+        self.alarm(loss)
+        return {"loss": f"{loss:.3f}", "rate": f"{self.rate():.2g}"}
+
+    def alarm(self, loss):
+        """The oldest complaint about this network: the loss sits at ln(classes) for days and nobody says so."""
+        updates, chance = self.epoch * self.steps + self.step, math.log(len(self.split.classes))
+        if self.alarmed or updates < 500 or self.step < min(100, self.steps) or loss < 0.99 * chance:
+            return
+        self.alarmed = True
+        remedy = ("the published initial values can take thousands of updates to leave it: give it more, or take a row with batch "
+                  "norm (--recipe modern) or a rate two or three times higher or lower")
+        self.run.log("alarm", epoch=self.epoch, step=self.step, loss=loss, chance=chance)
+        say(f"after {updates} updates the loss is {loss:.3f}, chance is ln({len(self.split.classes)}) = {chance:.3f}: "
+            f"nothing is learnt yet; {remedy}.")
+
+    # ---- after it: measure, decide -----------------------------------------------------------------------------------
+
+    def measured_net(self):
+        """The network that is measured and kept: with averaged weights where the recipe averages."""
+        if not self.average:
+            return self.net
+        net = weights.to_device(AlexNet(self.net.row, classes=self.net.classes, seed=0), self.device)
+        net.load_state_dict(self.net.state_dict())
+        self.average.copy_to(net)
+        return net
+
+    def measure(self):
+        began, member = time.monotonic(), Member(self.measured_net(), self.mean, device=self.device, precision=self.precision)
+
+        def tell(count):
+            bar.advance(count)
+            if self.signals.caught:
+                self.save()
+            self.signals.leave(self.run)
+
+        with Progress("measuring", len(self.chosen_feed)) as bar:
+            found = measure([member], self.chosen_feed, tell=tell)
+        self.ledger["evaluation"] += time.monotonic() - began
+        total, count = self.totals.tolist()
+        trained = sum(self.ledger[k] - self.epoch_ledger[k] for k in ("step", "waiting"))
+        return {"epoch": self.epoch + 1, "images": int(count), "train_loss": total / max(count, 1), "val_images": found["images"],
+                "val_top1_error": found["top1_error"], "val_top5_error": found["top5_error"], "log_loss": found["log_loss"],
+                "lr": self.rate(), "images_per_second": count / max(trained, 1e-9), "waiting": self.waiting(),
+                "seconds": sum(self.ledger.values()), "images_seen": self.images, "select": self.chosen.name,
+                "ledger": {key: round(value, 3) for key, value in self.ledger.items()}}
+
+    def waiting(self):
+        """The share of this epoch's training time in which the device waited for data."""
+        waited, stepped = (self.ledger[k] - self.epoch_ledger[k] for k in ("waiting", "step"))
+        return waited / max(waited + stepped, 1e-9)
+
+    def decide(self, line):
+        """Best so far? A drop of the rate? Is it over? Then the epoch is closed."""
+        recipe, error, self.line = self.recipe, line["val_top1_error"], line
+        self.since_best += 1
+        if self.best is None or error < self.best["top1_error"]:
+            self.since_best = 0
+            self.best = {"epoch": line["epoch"], "top1_error": error, "top5_error": line["val_top5_error"]}
+            self.run.save("best", {"weights.safetensors": self.weights_file(), "loop.json": json.dumps(self.best).encode()})
+        ended = line["epoch"] >= recipe.epochs
+        if recipe.schedule == "plateau" and self.plateau.see(error, recipe.patience):
+            ended = ended or self.plateau.drops > recipe.drops  # it stopped improving at the lowest rate too
+        if ended:
+            self.finished = f"after {line['epoch']} epochs"
+        elif recipe.stop_error and error <= recipe.stop_error:
+            self.finished = f"at the error asked for, {recipe.stop_error:g}"
+        elif recipe.stop_minutes and line["seconds"] >= recipe.stop_minutes * 60:
+            self.finished = f"after the {recipe.stop_minutes:g} minutes asked for"
+        elif recipe.stop_patience and self.since_best >= recipe.stop_patience:
+            self.finished = f"after {recipe.stop_patience} epochs without a better error"
+        self.run.log("epoch", **line)
+        self.epoch, self.step = self.epoch + 1, 0
+        self.totals.zero_()
+        self.epoch_ledger = dict(self.ledger)
+
+    # ---- the checkpoint ----------------------------------------------------------------------------------------------
+
+    def save(self):
+        """Everything that the rest of the run depends on; what chance decides needs no saving, it follows from the step."""
+        if self.bad.item() >= 0:
+            self.look()
+        began = time.monotonic()
+        loop = {"epoch": self.epoch, "step": self.step, "images": self.images, "since_best": self.since_best, "best": self.best,
+                "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "plateau": self.plateau.state(),
+                "totals": self.totals.tolist(), "ledger": self.ledger, "epoch_ledger": self.epoch_ledger,
+                "log_size": self.run.log_size()}
+        state = {f"velocity.{name}": velocity for name, velocity in self.velocities()}
+        if self.average:
+            state.update({f"net.{name}": value for name, value in self.net.state_dict().items()})
+            state.update({f"average.{i}": value for i, value in enumerate(self.average.values)})
+        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        self.run.save("last", {"weights.safetensors": self.weights_file(), "state.safetensors": save(state),
+                               "loop.json": json.dumps(loop).encode()})
+        self.saved = time.monotonic()
+        self.ledger["saving"] += self.saved - began
+
+    def restore(self):
+        files = self.run.load("last")
+        if not files:
+            return
+        loop = json.loads(files["loop.json"])
+        self.epoch, self.step, self.images, self.since_best = (loop[k] for k in ("epoch", "step", "images", "since_best"))
+        self.best, self.line, self.finished, self.alarmed = (loop[k] for k in ("best", "line", "finished", "alarmed"))
+        self.plateau = optim.Plateau(**loop["plateau"])
+        self.totals.copy_(torch.tensor(loop["totals"], dtype=torch.float64))
+        self.ledger, self.epoch_ledger = loop["ledger"], loop["epoch_ledger"]
+        state = load(files["state.safetensors"])
+        own = load(files["weights.safetensors"])
+        own.pop("mean")
+        if self.average:
+            own = {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
+            for i, value in enumerate(self.average.values):
+                value.copy_(state[f"average.{i}"])
+        self.net.load_state_dict(own)
+        key = "velocity" if self.recipe.update == "2012" else "momentum_buffer"
+        for name, parameter in self.net.named_parameters():
+            if (velocity := state.get(f"velocity.{name}")) is not None:
+                self.optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(velocity)
+        self.run.cut_log(loop["log_size"])
+        self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now())
+
+    def velocities(self):
+        for name, parameter in self.net.named_parameters():
+            for value in self.optimiser.state.get(parameter, {}).values():
+                if torch.is_tensor(value):
+                    yield name, value
+
+    def weights_file(self):
+        net, split = self.measured_net(), self.split
+        measured = {"split": self.chosen.name, "views": 1, "precision": self.precision, "selected_on": True}
+        errors = {key: self.line[f"val_{key}"] for key in ("top1_error", "top5_error")} if self.line else {}
+        card = weights.card(net, classes=split.classes, size=split.size, centring=self.recipe.centring, recipe=self.config["recipe"],
+                            data={"store": str(split.path), "fingerprint": split.fingerprint, "images": len(self.feed)},
+                            errors=[{**measured, **errors, "images": self.line["val_images"]}] if errors else [],
+                            epoch=self.line.get("epoch", 0))
+        return weights.pack(net, self.mean, card)
+
+
+def mean_of(split, crop, centring):
+    """The mean picture's central window, or its one colour: what is subtracted from every picture."""
+    image = augment.central(split.mean, crop)
+    return image if centring == "image" else torch.tensor(split.colour.mean, dtype=torch.float32)[:, None, None]
+
+
+class Signals:
+    """SIGINT and SIGTERM let the step finish and the checkpoint be written; a second SIGINT does not wait."""
+
+    def __enter__(self):
+        self.caught, self.before = None, {}
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _catch(self, number, frame):
+        if self.caught == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.caught = number
+
+    def leave(self, run):
+        """Called where the state has just been saved."""
+        if self.caught:
+            say(f"stopped and saved; --resume goes on from here: {run.path}")
+            raise KeyboardInterrupt if self.caught == signal.SIGINT else SystemExit(143)
+
+    def __exit__(self, *error):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
