@@ -1,0 +1,96 @@
+"""Crops, reflections, colour noise, resized crops, views: against plain loops and against the source's arithmetic."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet import recipes
+from alexnet.data import augment, order
+
+SIZE, CROP = 20, 14
+PICTURES = torch.randint(0, 256, (64, SIZE, SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+MEAN = torch.randn(3, CROP, CROP) * 10 + 120
+COLOUR = SimpleNamespace(stdevs=np.array([100.0, 30.0, 10.0]), vectors=np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
+
+
+def draws(recipe, count=64, step=0):
+    return augment.draw(order.generator(0, 0, step), count=count, size=SIZE, crop=CROP, recipe=recipe)
+
+
+def test_windows_reflections_and_noise_by_loops():
+    drawn = draws(recipes.paper())
+    found = augment.augment(PICTURES, drawn, crop=CROP, mean=MEAN, noise=0.1, colour=COLOUR)
+    for i in range(64):
+        top, left = drawn.boxes[i, :2].astype(int)
+        cut = PICTURES[i, top : top + CROP, left : left + CROP]
+        cut = cut.flip(1) if drawn.mirrored[i] else cut
+        shift = COLOUR.vectors @ (drawn.noise[i] * COLOUR.stdevs * 0.1)
+        expected = (cut.permute(2, 0, 1).double() - MEAN + torch.from_numpy(shift)[:, None, None]) / 1.1
+        torch.testing.assert_close(found[i].double(), expected, rtol=1e-5, atol=1e-4)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_offset_and_both_reflections_occur():
+    seen = {(*map(int, d.boxes[i, :2]), bool(d.mirrored[i])) for s in range(60) for d in [draws(recipes.paper(), step=s)] for i in range(64)}
+    assert len(seen) == 7 * 7 * 2  # 0 to 6 inclusive each way: 33 x 33 x 2 = 2,178 at 256 and 224
+
+
+def test_the_source_draws_once_for_32_pictures():
+    drawn = draws(recipes.as_run())
+    rows = np.concatenate([drawn.boxes, drawn.mirrored[:, None]], axis=1)
+    assert len(np.unique(rows[:32], axis=0)) == len(np.unique(rows[32:], axis=0)) == 1
+    assert len(np.unique(drawn.noise, axis=0)) == 64  # colour noise is each picture's own
+
+
+def test_a_share_of_the_joined_batch_is_its_rows():
+    drawn = draws(recipes.paper())
+    whole = augment.augment(PICTURES, drawn, crop=CROP, mean=MEAN, noise=0.1, colour=COLOUR)
+    part = augment.augment(PICTURES[16:48], drawn.rows(16, 32), crop=CROP, mean=MEAN, noise=0.1, colour=COLOUR)
+    assert torch.equal(whole[16:48], part)
+
+
+def test_without_noise_nothing_is_divided():
+    centre = replace(recipes.paper(), crop="centre", reflect=False)
+    found = augment.augment(PICTURES, draws(centre), crop=CROP, mean=MEAN, noise=0.0)
+    torch.testing.assert_close(found, augment.views(PICTURES, mean=MEAN, crop=CROP)[0])
+
+
+def test_resizing_is_pillows_bilinear_with_antialiasing():
+    boxes = torch.tensor([[0.0, 0.0, 20.0, 20.0], [2.0, 3.0, 17.0, 11.5], [1.25, 0.5, 9.0, 18.0]])
+    found = augment.resize(PICTURES[:3], boxes, torch.zeros(3, dtype=torch.bool), CROP)
+    for i, (top, left, height, width) in enumerate(boxes.tolist()):
+        # Pillow reads beyond its box for the last pixels, so the box is compared where that cannot show
+        whole = Image.fromarray(PICTURES[i].numpy()).resize((CROP, CROP), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
+        expected = torch.from_numpy(np.array(whole)).permute(2, 0, 1).float()
+        assert (found[i] - expected).abs().max() <= 1.01  # Pillow rounds to 8 bits twice
+
+
+def test_resized_crops_stay_inside_and_mirror():
+    recipe = recipes.modern()
+    drawn = draws(recipe, count=2000)
+    top, left, height, width = drawn.boxes.T
+    assert (top >= 0).all() and (left >= 0).all() and (top + height <= SIZE + 1e-9).all() and (left + width <= SIZE + 1e-9).all()
+    share = height * width / SIZE**2
+    assert 0.3 < share.min() < 0.4 and share.max() > 0.95 and abs(drawn.mirrored.mean() - 0.5) < 0.05
+    boxes, no, yes = torch.from_numpy(drawn.boxes[:4]).float(), torch.zeros(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)
+    torch.testing.assert_close(augment.resize(PICTURES[:4], boxes, yes, CROP), augment.resize(PICTURES[:4], boxes, no, CROP).flip(3))
+
+
+@pytest.mark.parametrize("count", augment.VIEWS)
+def test_views_are_the_sources_in_its_order(count):
+    found = augment.views(PICTURES, mean=MEAN, crop=CROP, count=count)
+    assert len(found) == count
+    places = {1: [(3, 3)], 2: [(3, 3)]}.get(count, [(0, 0), (0, 6), (3, 3), (6, 0), (6, 6)])
+    cuts = [PICTURES[:, t : t + CROP, l : l + CROP].permute(0, 3, 1, 2).float() for t, l in places]
+    expected = [cut - MEAN for cut in cuts] + ([cut.flip(3) - MEAN for cut in cuts] if count in (2, 10) else [])
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_mean_is_its_central_window():
+    image = np.random.default_rng(0).normal(size=(SIZE, SIZE, 3)).astype(np.float32)
+    assert torch.equal(augment.central(image, CROP), torch.from_numpy(image[3:17, 3:17]).permute(2, 0, 1))

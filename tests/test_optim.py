@@ -1,0 +1,122 @@
+"""The update rule by hand-worked numbers, the schedules at their epochs, and the two dropout conventions as one trajectory."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from alexnet import nets, optim, recipes
+from alexnet.net import AlexNet
+from tests.test_net import narrow, pictures
+
+
+def test_the_rule_by_hand_across_a_change_of_rate():
+    """v <- 0.9 v - 0.0005 e w - e g;  w <- w + v, with e = 0.1, 0.1, then 0.01: the old velocity is not rescaled."""
+    w = torch.nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    rule = optim.Momentum([{"params": [w]}], lr=0.1, momentum=0.9, weight_decay=0.0005)
+    for rate, gradient, expected in (
+        (0.1, 1.0, 1.8999),  # v = -0.0005*0.1*2 - 0.1 = -0.1001
+        (0.1, -2.0, 2.009715005),  # v = 0.9*-0.1001 - 0.0005*0.1*1.8999 + 0.2 = 0.109815005
+        (0.01, 0.5, 2.103538460925),  # v = 0.9*0.109815005 - 0.0005*0.01*2.009715005 - 0.005 = 0.093823455925
+    ):
+        rule.param_groups[0]["lr"] = rate
+        w.grad = torch.tensor([gradient], dtype=torch.float64)
+        rule.step()
+        assert w.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_torchs_own_rule_differs_after_the_change():
+    w = torch.nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    rule = torch.optim.SGD([w], lr=0.1, momentum=0.9, weight_decay=0.0005)
+    for rate, gradient in ((0.1, 1.0), (0.1, -2.0), (0.01, 0.5)):
+        rule.param_groups[0]["lr"] = rate
+        w.grad = torch.tensor([gradient], dtype=torch.float64)
+        rule.step()
+    assert abs(w.item() - 2.103538460925) > 0.05
+
+
+def test_biases_do_not_decay_and_have_their_own_rate():
+    net = AlexNet(narrow(nets.AS_RUN), classes=3, seed=0)
+    rule = optim.optimiser(net, recipes.as_run())
+    optim.apply(rule, optim.settings(recipes.as_run(), 30))
+    rates = {(g["layer"], g["bias"]): (g["lr"], g["weight_decay"]) for g in rule.param_groups}
+    assert rates["conv2", False] == (1e-3, 5e-4) and rates["conv2", True] == (0.02, 0.0)
+
+
+def test_the_schedule_of_145():
+    recipe = recipes.as_run()
+    at = {epoch: optim.settings(recipe, epoch) for epoch in (0, 24.9, 25, 51, 66.9, 67, 72, 79, 90)}
+    assert [at[e].rate for e in (0, 24.9, 25, 51, 67, 79, 90)] == [1e-2, 1e-2, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5]
+    assert at[66.9].noise == 0.1 and at[67].noise == 0 and all(s.bias_rate == 0.02 for s in at.values())
+    assert at[67].layers == {"conv1": 1e-5} and at[72].layers == at[90].layers == {"conv1": 0}
+    short = replace(recipe, epochs=9)  # stretched with the run
+    assert optim.settings(short, 9 * 25 / 91 + 1e-6).rate == 1e-3 and optim.settings(short, 9 * 25 / 91 - 1e-3).rate == 1e-2
+
+
+def test_a_rate_of_zero_freezes_weights_biases_and_velocity():
+    net = AlexNet(narrow(nets.AS_RUN), classes=3, seed=0)
+    rule = optim.optimiser(net, recipes.as_run())
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    optim.apply(rule, optim.settings(recipes.as_run(), 75))
+    net(pictures(net.row, 4)).logsumexp(1).sum().backward()
+    rule.step()
+    moved = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name in before if not name.startswith("conv1")}
+
+
+def test_the_plateau_of_the_text():
+    plateau, recipe = optim.Plateau(), recipes.paper()
+    rates, errors = [], [0.9, 0.8, 0.8, 0.81, 0.8, 0.7, 0.7, 0.7, 0.7]
+    for error in errors:
+        rates.append(optim.settings(recipe, 1, plateau.drops).rate)
+        plateau.see(error, 3)
+    assert rates == [0.01] * 5 + [0.001] * 4 and plateau.drops == 2
+
+
+def test_one_cycle_and_cosine_rise_and_fall():
+    recipe = replace(recipes.modern(), epochs=10, warmup=0.2, rate=1.0)
+    assert [round(optim.settings(recipe, e).rate, 6) for e in (0, 1, 2, 6, 10)] == [0, 0.5, 1, 0.5, 0]
+    recipe = replace(recipe, schedule="cosine")
+    assert optim.settings(recipe, 4).rate == pytest.approx((1 + math.cos(math.pi * 0.25)) / 2)
+    assert optim.settings(recipe, 10).rate == pytest.approx(0)
+
+
+def test_two_dropout_conventions_are_one_trajectory():
+    """2012 (mask, outputs halved in use) and the inverse (masked outputs doubled): the same function of the weights all the
+    way, if layers fed by dropped units have half the weights, a quarter of the rate and four times the decay."""
+    then = narrow(nets.PAPER, 16)
+    now = replace(then, dropout_scales="train")
+    one, other = AlexNet(then, classes=5, seed=0).double().train(), AlexNet(now, classes=5, seed=0).double().train()
+    fed = ("fc7", "fc8")
+    with torch.no_grad():
+        for name in fed:
+            getattr(other, name).weight.mul_(0.5)
+    recipe = replace(recipes.paper(), rate=0.005, decay=0.01)
+    rules = [optim.optimiser(net, recipe) for net in (one, other)]
+    for group in rules[1].param_groups:
+        if group["layer"] in fed and not group["bias"]:
+            group["lr"], group["weight_decay"] = group["lr"] / 4, group["weight_decay"] * 4
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    for step in range(6):
+        for net, rule in zip((one, other), rules):
+            net.draw(step)
+            rule.zero_grad()
+            torch.nn.functional.cross_entropy(net(pictures(then, 6, step).double() / 60), labels).backward()
+            rule.step()
+    for (name, a), b in zip(one.named_parameters(), other.parameters()):
+        scale = 2 if name in ("fc7.weight", "fc8.weight") else 1
+        torch.testing.assert_close(a, b * scale, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(one.eval()(pictures(then).double()), other.eval()(pictures(then).double()), rtol=1e-9, atol=1e-12)
+
+
+def test_averages_follow_the_weights():
+    net = AlexNet(narrow(nets.row("batchnorm")), classes=3, seed=0)
+    average = optim.Average(net)
+    with torch.no_grad():
+        net.conv1.weight.add_(1.0)
+    average.update(net, 0.9, step=10**6)
+    copy = AlexNet(net.row, classes=3, seed=1)
+    average.copy_to(copy)
+    torch.testing.assert_close(copy.conv1.weight, net.conv1.weight - 0.9, rtol=0, atol=1e-5)
+    assert torch.equal(copy.fc8.weight, net.fc8.weight)

@@ -1,0 +1,91 @@
+"""Checkpoints survive a cut at any moment; the log forgets what will happen again."""
+
+import json
+import os
+
+import pytest
+
+from alexnet import rundir
+from alexnet.errors import Refused
+from alexnet.rundir import RunDir
+
+
+def files(step, content=b"weights"):
+    return {"weights.safetensors": content, "loop.json": json.dumps({"epoch": 1, "step": step}).encode()}
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDir(tmp_path / "run")
+    run.open(resume=False)
+    return run
+
+
+class Cut(Exception):
+    pass
+
+
+def test_whatever_write_is_cut_a_whole_checkpoint_remains(run, monkeypatch):
+    """Every file operation of save() in turn is made to fail, as if the power went just before it."""
+    run.save("last", files(1))
+    run.save("last", files(2))
+    operations = [(rundir.os, "replace"), (rundir.os, "fsync"), (rundir.shutil, "rmtree"), (rundir, "write_file")]
+    cuts = 0
+    for module, name in operations:
+        real = getattr(module, name)
+        for nth in range(8):
+            calls = iter(range(100))
+
+            def cutting(*args, **kwargs):
+                if next(calls) == nth:
+                    raise Cut
+                return real(*args, **kwargs)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(module, name, cutting)
+                try:
+                    run.save("last", files(3 + cuts))
+                except Cut:
+                    cuts += 1
+            found = run.load("last")
+            assert found and json.loads(found["loop.json"])["step"] >= 2
+    assert cuts > 8
+    run.save("last", files(99))
+    assert json.loads(run.load("last")["loop.json"])["step"] == 99
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run):
+    run.save("last", files(1))
+    run.save("last", files(2))
+    damaged = run.checkpoints / "last" / "weights.safetensors"
+    damaged.write_bytes(b"weightz")
+    assert json.loads(run.load("last")["loop.json"])["step"] == 1
+    os.remove(run.checkpoints / "last-before" / "weights.safetensors")
+    assert run.load("last") is None
+
+
+def test_the_log_is_cut_back_and_metrics_follow(run):
+    line = {"epoch": 1, "images": 10, "train_loss": 1.0}
+    run.log("epoch", **line)
+    size = run.log_size()
+    run.log("epoch", **{**line, "epoch": 2})
+    assert [e["epoch"] for e in rundir.epochs(run.path)] == [1, 2]
+    run.cut_log(size)
+    assert [e["epoch"] for e in rundir.epochs(run.path)] == [1]
+    assert (run.path / "metrics.csv").read_text().splitlines()[1].startswith("1,10,1.0")
+
+
+def test_a_half_written_line_is_left_out(run):
+    run.log("epoch", epoch=1)
+    with open(run.path / "log.jsonl", "a") as file:
+        file.write('{"event": "epo')
+    assert len(rundir.read_log(run.path)) == 1
+
+
+def test_a_folder_with_something_in_it_is_refused(run):
+    run.write("config.json", {})
+    with pytest.raises(Refused, match="not empty"):
+        RunDir(run.path).open(resume=False)
+    RunDir(run.path).open(resume=True)
+    with pytest.raises(Refused, match="is a file"):
+        RunDir(run.path / "config.json").open(resume=True)

@@ -1,0 +1,74 @@
+"""One file carries everything; what does not fit is answered in one sentence."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import alexnet
+from alexnet import weights
+from alexnet.data.store import open_split
+from alexnet.errors import Misused, Refused
+
+
+def test_a_run_is_a_model(run, store):
+    net, mean, card = weights.read(run)
+    split = open_split(store, "train")
+    assert [tuple(c) for c in card["classes"]] == [tuple(c) for c in split.classes]
+    assert card["net"] == "tiny64" and card["size"] == 64 and card["crop"] == 56 and mean.shape == (3, 56, 56)
+    assert card["data"]["fingerprint"] == split.fingerprint and card["recipe"]["epochs"] == 2 and card["temperature"] == 1.0
+    assert card["errors"][0]["split"] == "val" and card["errors"][0]["selected_on"] is True
+    assert weights.read_card(run) == card and not net.training
+
+
+def test_the_card_is_in_the_header_where_other_tools_see_it(run):
+    from safetensors import safe_open
+
+    with safe_open(weights.find(run), "pt") as file:
+        assert json.loads(file.metadata()["card"])["net"] == "tiny64"
+
+
+def test_half_storage_reads_back_as_float32(run, tmp_path):
+    net, mean, card = weights.read(run)
+    weights.write(tmp_path / "half.safetensors", net, mean, card, dtype=torch.float16)
+    again = weights.read(tmp_path / "half.safetensors")[0]
+    assert again.fc6.weight.dtype == torch.float32
+    assert (again.fc6.weight - net.fc6.weight).abs().max() < 1e-3
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * weights.find(run).stat().st_size
+
+
+def test_what_does_not_fit_is_refused(run, tmp_path):
+    with pytest.raises(Misused, match="no model 'defalt'"):
+        weights.find("defalt")
+    with pytest.raises(Refused, match="no checkpoint"):
+        weights.find(tmp_path)
+    content = weights.find(run).read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[:-100])
+    with pytest.raises(Refused, match="not a whole safetensors file"):
+        weights.read(tmp_path / "cut.safetensors")
+    tensors = load_file(weights.find(run))
+    save_file(tensors, tmp_path / "bare.safetensors")
+    with pytest.raises(Refused, match="carries no card"):
+        weights.read(tmp_path / "bare.safetensors")
+    card = {"card": json.dumps(weights.read_card(run))}
+    tensors["fc7.weight"] = tensors["fc7.weight"][:5].clone()
+    save_file(tensors, tmp_path / "shape.safetensors", metadata=card)
+    with pytest.raises(Refused, match=r"fc7.weight has \[5, 256\] in the file and \[256, 256\]"):
+        weights.read(tmp_path / "shape.safetensors")
+    del tensors["fc7.weight"]
+    save_file(tensors, tmp_path / "less.safetensors", metadata=card)
+    with pytest.raises(Refused, match="fc7.weight has nothing in the file"):
+        weights.read(tmp_path / "less.safetensors")
+
+
+def test_a_store_of_other_classes_is_refused(run, store, pictures, tmp_path):
+    other = tmp_path / "other"
+    (other / "train").mkdir(parents=True)
+    for name in ("astronaut", "zebra"):
+        (other / "train" / name).mkdir()
+        picture = next((pictures / "train").glob("*/*.png"))
+        (other / "train" / name / "1.png").write_bytes(picture.read_bytes())
+    alexnet.prepare(str(other), str(tmp_path / "store"), size=64, workers=1)
+    with pytest.raises(Refused, match="other classes"):
+        alexnet.evaluate(run, tmp_path / "store", split="train")
