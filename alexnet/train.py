@@ -148,7 +148,7 @@ class Loop:
         self.steps = order.steps(len(self.feed), recipe.batch_size)
         self.plateau = optim.Plateau()
         self.epoch = self.step = self.images = self.since_best = 0
-        self.best, self.line, self.finished, self.alarmed = None, {}, None, False
+        self.best, self.line, self.finished, self.alarmed, self.learnt = None, {}, None, False, False
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)  # this epoch: sum of losses, pictures
         self.bad = torch.full((), -1, device=device)  # the first step whose loss is not finite
         self.ledger = {"step": 0.0, "waiting": 0.0, "evaluation": 0.0, "saving": 0.0}
@@ -232,7 +232,8 @@ class Loop:
     def alarm(self, loss):
         """The oldest complaint about this network: the loss sits at ln(classes) for days and nobody says so."""
         updates, chance = self.epoch * self.steps + self.step, math.log(len(self.split.classes))
-        if self.alarmed or updates < 500 or self.step < min(100, self.steps) or loss < 0.99 * chance:
+        self.learnt = self.learnt or loss < 0.97 * chance
+        if self.learnt or self.alarmed or updates < 500 or self.step < min(100, self.steps) or loss < 0.99 * chance:
             return
         self.alarmed = True
         remedy = ("the published initial values can take thousands of updates to leave it: give it more, or take a row with batch "
@@ -309,7 +310,7 @@ class Loop:
             self.look()
         began = time.monotonic()
         loop = {"epoch": self.epoch, "step": self.step, "images": self.images, "since_best": self.since_best, "best": self.best,
-                "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "plateau": self.plateau.state(),
+                "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "learnt": self.learnt, "plateau": self.plateau.state(),
                 "totals": self.totals.tolist(), "ledger": self.ledger, "epoch_ledger": self.epoch_ledger,
                 "log_size": self.run.log_size()}
         state = {f"velocity.{name}": velocity for name, velocity in self.velocities()}
@@ -328,7 +329,8 @@ class Loop:
             return
         loop = json.loads(files["loop.json"])
         self.epoch, self.step, self.images, self.since_best = (loop[k] for k in ("epoch", "step", "images", "since_best"))
-        self.best, self.line, self.finished, self.alarmed = (loop[k] for k in ("best", "line", "finished", "alarmed"))
+        for name in ("best", "line", "finished", "alarmed", "learnt"):
+            setattr(self, name, loop[name])
         self.plateau = optim.Plateau(**loop["plateau"])
         self.totals.copy_(torch.tensor(loop["totals"], dtype=torch.float64))
         self.ledger, self.epoch_ledger = loop["ledger"], loop["epoch_ledger"]
