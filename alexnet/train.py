@@ -18,13 +18,11 @@ from safetensors.torch import load, save
 
 from alexnet import optim, recipes, rundir, weights
 from alexnet.data import augment, order
-from alexnet.data.feed import Feed
-from alexnet.data.store import open_split, splits
 from alexnet.device import autocast, compiled, pick, precision
-from alexnet.errors import Misused, Refused
+from alexnet.errors import Refused
 from alexnet.evaluate import Member, measure
 from alexnet.net import AlexNet
-from alexnet.nets import ROWS, fitting, row
+from alexnet.parts import check, choose_row, parts
 from alexnet.progress import Progress, say
 
 MAY_CHANGE = ("stop_error", "stop_minutes", "stop_patience", "save_minutes")  # when a run is resumed
@@ -58,9 +56,9 @@ def train(
     else:
         recipe = recipes.recipe(recipe or "modern", **changes)
     training, chosen = parts(store, select, holdout, seed)
-    check_data(training, chosen, config)
+    check(training, chosen, config)
     if not config:
-        config = {"recipe": asdict(recipe), "net": choose(recipe, net, training), "store": str(store), "seed": seed,
+        config = {"recipe": asdict(recipe), "net": choose_row(recipe.nets, net, training), "store": str(store), "seed": seed,
                   "select": select, "holdout": holdout, "fingerprint": training.split.fingerprint,
                   "precision": precision(recipe.precision, device)}
         run.write("config.json", config)
@@ -68,44 +66,6 @@ def train(
     with Signals() as signals:
         loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals)
         return loop.fit(on_epoch or (lambda line: None))
-
-
-class Part:
-    """The pictures of a split that take part, by position."""
-
-    def __init__(self, split, positions=None, name=None):
-        self.split, self.positions, self.name = split, positions, name or split.name
-
-    def feed(self, device, workers):
-        return Feed(self.split, self.positions, device=device, workers=workers)
-
-
-def parts(store, select, holdout, seed):
-    """What is trained on, and what decides."""
-    training = open_split(store, "train")
-    if holdout:
-        if not 0 < holdout < 1:
-            raise Misused(f"--holdout is {holdout}; it wants a share between 0 and 1, like 0.1.")
-        kept, held = order.holdout(training.labels, holdout, seed)
-        return Part(training, kept), Part(training, held, f"{holdout:g} of train, held out")
-    if select not in splits(store):
-        raise Refused(f"{store} has no split {select!r} to decide on: --holdout 0.1 keeps a tenth of train for it, "
-                      f"--select takes {', '.join(splits(store))}.")
-    return Part(training), Part(open_split(store, select))
-
-
-def check_data(training, chosen, config):
-    split = training.split
-    if len(split.classes) < 2:
-        raise Refused(f"{split.path} has one class only, {split.classes[0].name!r}: is the folder one level too high or too low?")
-    if [c.id for c in split.classes] != [c.id for c in chosen.split.classes]:
-        raise Refused(f"{split.path} and {chosen.split.path} hold other classes; prepare both from one source.")
-    for part in (split, chosen.split):
-        if len(part) and not 0 <= part.labels.min() <= part.labels.max() < len(part.classes):
-            raise Refused(f"{part.path} has labels outside its {len(part.classes)} classes; prepare it again.")
-    if config and config["fingerprint"] != split.fingerprint:
-        raise Refused(f"{split.path} is not the store this run was started on ({config['store']}, {config['fingerprint'][:12]}); "
-                      f"resume with that one, or begin another --out.")
 
 
 def check_resumed(config, run, *, recipe, net, **changes):
@@ -116,23 +76,6 @@ def check_resumed(config, run, *, recipe, net, **changes):
         if value is not None and key not in MAY_CHANGE and value != held[key]:
             raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
                           f"resume it as it is, or begin another --out.")
-
-
-def choose(recipe, net, training):
-    """The row that is asked for, or the recipe's first that fits the store's pictures."""
-    size = training.split.size
-    if net:
-        if net not in fitting(size, [row(net).name]):
-            least, most = row(net).sizes
-            raise Refused(f"net {net} takes pictures of {least} to {most} pixels, the store has {size}: rows that fit are "
-                          f"{', '.join(fitting(size)) or 'none'}, or prepare with --size {least * 8 // 7}.")
-        return net
-    fits = fitting(size, recipe.nets) or fitting(size)
-    if not fits:
-        ranges = sorted({row(name).sizes for name in ROWS})
-        raise Refused(f"no net fits pictures of {size} pixels: the rows take "
-                      f"{', '.join(f'{least} to {most}' for least, most in ranges)}; prepare with --size 64 or 256.")
-    return fits[0]
 
 
 class Loop:

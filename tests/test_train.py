@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import alexnet
-from alexnet import optim, rundir, weights
+from alexnet import optim, parts, rundir, weights
 from alexnet import train as loop
 from alexnet.data import store as stores
 from alexnet.errors import Misused, Refused
@@ -221,7 +221,7 @@ def odd(store, monkeypatch):
             change(part)
             return part
 
-        monkeypatch.setattr(loop, "open_split", opened)
+        monkeypatch.setattr(parts, "open_split", opened)
     return with_
 
 
