@@ -85,7 +85,7 @@ def _told(line):
 def _use(run, pictures, split, device):
     """A few validation pictures with the net just trained, then a whole photograph with the one that ships."""
     own = classifier.load(run, device=device)
-    answers = [_answer(own, str(run), pictures / "val" / split.names[place])
+    answers = [_answer(own, str(run), pictures / split.names[place])
                for place in range(0, len(split), -(-len(split) // SHOWN))]
     try:
         shipped = classifier.load(None, device=device)

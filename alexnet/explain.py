@@ -135,7 +135,8 @@ def _head(clf, run, model):
     recipe = card.get("recipe", {}).get("name")
     images = f" on <strong>{data['images']:,}</strong> pictures" if data.get("images") else ""
     how = f", trained{images} with the recipe <strong>{escape(recipe)}</strong>" if recipe else ""
-    title = run.resolve().name if run else Path(model).name
+    path = run.resolve() if run else Path(model)
+    title = f"{path.parent.name}/run" if path.name == "run" else path.name
     note = f'<p class="note">{escape(card["note"])}</p>' if card.get("note") else ""
     return (f'<header><p class="eyebrow">AlexNet report</p><h1>{escape(title)}</h1>'
             f'<p class="lead">The net <strong>{escape(card["net"])}</strong>, {escape(clf.net.row.title)}{how}, tells '
@@ -161,7 +162,7 @@ def _errors(clf, measured):
 def _tile(one, key, places, chance):
     error, interval = one[f"{key}_error"], one.get(f"{key}_interval")
     views = {1: "one view", 10: "ten views"}.get(one.get("views", 1), f"{one.get('views')} views")
-    within = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} % with 95 % confidence" if interval else "&nbsp;"
+    within = f"95&nbsp;% interval {100 * interval[0]:.1f}–{100 * interval[1]:.1f}" if interval else "&nbsp;"
     return (f'<div class="measure"><h3>Top-{places} error, {views}</h3><p class="value">{100 * error:.1f}<small> %</small></p>'
             f'<p class="within">{within}</p><div class="track"><i style="width:{100 * error:.1f}%"></i>'
             f'<b style="left:{100 * chance:.1f}%"></b></div><p class="chance"><b></b>chance {100 * chance:.1f} %</p></div>')
@@ -175,8 +176,8 @@ def _curves(lines):
     drawings = (figures.loss_curve(lines), figures.error_curve(lines), figures.rate_curve(lines))
     drawn = "".join(f'<figure role="img" aria-label="{name}">{figures.as_svg(drawing)}</figure>'
                     for name, drawing in zip(names, drawings))
-    said = (f"{len(lines)} epochs: the top-1 error went from {100 * first['val_top1_error']:.1f} % after the first to "
-            f"{100 * last['val_top1_error']:.1f} % after the last.") if len(lines) > 1 else "One epoch."
+    said = (f"{len(lines)} epochs: the top-1 error went from {100 * first['val_top1_error']:.1f}&nbsp;% after the first to "
+            f"{100 * last['val_top1_error']:.1f}&nbsp;% after the last.") if len(lines) > 1 else "One epoch."
     return f'<section><h2>Learning curves</h2><p>{said}</p><div class="curves">{drawn}</div></section>'
 
 
@@ -206,7 +207,7 @@ def _card(example):
     for name, probability, correct in example["top"]:
         mark, style = ("✓ ", ' class="right"') if correct else ("", "")
         bars.append(f'<li{style} style="--share:{100 * probability:.1f}%"><span title="{escape(name)}">{mark}{escape(_first(name))}'
-                    f"</span><span>{100 * probability:.0f} %</span></li>")
+                    f"</span><span>{_share(probability)}</span></li>")
     image, name = _picture(example["picture"]), escape(_first(example["name"]))
     return (f'<figure class="picture"><img alt="a picture of the class {name}" src="{image}"><figcaption><h3>{name}</h3>'
             f'<ol>{"".join(bars)}</ol></figcaption></figure>')
@@ -225,17 +226,17 @@ def _facts(clf, run, gallery, lines):
         "Data": {"store": data.get("store") or told.get("store"), "fingerprint": (data.get("fingerprint") or "")[:16],
                  "trained on": _counted(data.get("images")), "measured on": _counted(last.get("val_images")),
                  "refused": _counted(gallery.split.refused) if gallery else None, "licence": data.get("licence"),
-                 "decided by": last.get("select")},
+                 "weights chosen on": last.get("select")},
         "Machine": {"device": " ".join(str(machine[k]) for k in ("device", "device_name") if machine.get(k)),
                     "cores, threads": f"{machine['cores']}, {machine['threads']}" if machine.get("cores") else None,
                     "torch": machine.get("torch"), "python": machine.get("python"), "system": machine.get("platform"),
                     "alexnet": machine.get("alexnet") or alexnet.__version__, "commit": machine.get("commit")},
         "Time": {"started": machine.get("started"), "took": seconds(last["seconds"]) if "seconds" in last else None,
-                 "epochs": len(lines) or None, "pictures a second": f"{last['images_per_second']:,.0f}" if last else None,
-                 "waited for data": f"{100 * last['waiting']:.1f} %" if "waiting" in last else None},
+                 "epochs": len(lines) or None, "pictures a second": f"{np.median([l['images_per_second'] for l in lines]):,.0f}"
+                 if lines else None, "waited for data": _waited(last.get("ledger"))},
         "Recipe": {key.replace("_", " "): _shown(value) for key, value in recipe.items()},
     }
-    tables = "".join(f"<div><h3>{title}</h3><table>{rows}</table></div>" for title, facts in groups.items()
+    tables = "".join(f'<div{" class=wide" if title == "Recipe" else ""}><h3>{title}</h3><table>{rows}</table></div>' for title, facts in groups.items()
                      if (rows := "".join(_row(name, value) for name, value in facts.items())))
     command = machine.get("command")
     ran = f"<h3>Command</h3><pre><code>{escape(command)}</code></pre>" if command else ""
@@ -244,6 +245,11 @@ def _facts(clf, run, gallery, lines):
 
 def _row(name, value):
     return "" if value in (None, "") else f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+
+
+def _waited(ledger):
+    spent = (ledger["step"] + ledger["waiting"]) if ledger else 0
+    return f"{100 * ledger['waiting'] / spent:.1f} % of the training time" if spent else None
 
 
 def _counted(value):
@@ -256,6 +262,10 @@ def _shown(value):
     if isinstance(value, list | tuple):
         return ", ".join(one if isinstance(one, str) else json.dumps(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else value
+
+
+def _share(probability):
+    return "&lt; 1 %" if 0 < probability < 0.005 else f"{100 * probability:.0f} %"
 
 
 def _first(name):

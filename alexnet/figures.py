@@ -133,8 +133,7 @@ def _rate(axes, lines):
         axes.yaxis.set_minor_locator(NullLocator())
         return
     _reach(axes, shown)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.yaxis.get_offset_text().set(color=MUTED, fontsize=8)
+    axes.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
 
 
 def _line(axes, lines, key, name, colour, dash):
@@ -225,7 +224,7 @@ def as_png(figure):
 def as_svg(figure):
     """An <svg> element to stand inside a page: no ground of its own, and the page's text colour for its ink."""
     text = _svg(figure, transparent=True)
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor").replace(MUTED, f"var(--soft, {MUTED})")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)

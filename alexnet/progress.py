@@ -68,7 +68,8 @@ def _live(progress):
         return None
     console = Console(file=progress.stream, no_color="NO_COLOR" in os.environ)
     columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.fields[tail]}")
-    bar = Progress(*columns, console=console, transient=True, refresh_per_second=5)
+    bar = Progress(*columns, console=console, transient=True, refresh_per_second=5,
+                   redirect_stdout=sys.stdout.isatty())  # answers that go to a file or a pipe stay there
     bar.add_task(progress.what, total=progress.total, completed=progress.start, tail="")
     bar.start()
     return bar

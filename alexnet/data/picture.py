@@ -1,10 +1,12 @@
-"""The one definition of a picture: bytes, file, PIL picture or uint8 array -> upright 8-bit RGB -> shorter side -> central square (paper 2).
+"""The one definition of a picture: bytes, file, PIL picture or uint8 array -> upright 8-bit RGB -> shorter side ->
+central square (paper 2).
 
-Upright RGB 8 bit means: the EXIF orientation is applied (an unreadable EXIF means none); grey is repeated; palette, CMYK, YCCK,
-YCbCr and HSV are converted as Pillow does; of 16-bit values the high byte is kept; alpha and transparent colours are composed on
-white; colour profiles are ignored; of several frames the first counts. The central square of the source, of side min(w, h) at
-((w - min) / 2, (h - min) / 2), is then resampled in one antialiased bilinear step, which is shorter side -> size followed by the
-central square, without rounding the longer side on the way. What has the right size already is not resampled.
+Upright RGB 8 bit means: the EXIF orientation is applied (an unreadable EXIF means none); grey is repeated; palette,
+CMYK, YCCK, YCbCr and HSV are converted as Pillow does; of 16-bit values the high byte is kept; alpha and transparent
+colours are composed on white; colour profiles are ignored; of several frames the first counts. The central square of
+the source, of side min(w, h) at ((w - min) / 2, (h - min) / 2), is then resampled in one antialiased bilinear step,
+which is shorter side -> size followed by the central square, without rounding the longer side on the way. What has the
+right size already is not resampled.
 """
 
 import io
@@ -36,7 +38,8 @@ MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*
 
 
 def square(data, size):
-    """Bytes, path, PIL picture or uint8 array -> uint8 (size, size, 3); Refused, with the reason alone, when it cannot be read."""
+    """Bytes, path, PIL picture or uint8 array -> uint8 (size, size, 3); Refused, with the reason alone, when it cannot
+    be read."""
     picture = _decode(data)
     if isinstance(picture, np.ndarray) and picture.shape[:2] == (size, size):
         return picture
@@ -51,7 +54,8 @@ def square(data, size):
 
 
 def native(data, size=None):
-    """The upright picture as it is, uint8 (s, s, 3): refused unless it is square, and of side `size` where one is given."""
+    """The upright picture as it is, uint8 (s, s, 3): refused unless it is square, and of side `size` where one is
+    given."""
     picture = np.array(_decode(data))
     height, width = picture.shape[:2]
     if height != width:
@@ -106,13 +110,21 @@ def unread(error):
 
 
 def _from_array(array):
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
-        raise Refused(f"an array {array.dtype} of shape {array.shape} is no picture: uint8 (H, W, 3) or (H, W) is accepted")
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or (array.ndim == 3 and array.shape[2] != 3)
+        or not array.size
+    ):
+        raise Refused(
+            f"an array {array.dtype} of shape {array.shape} is no picture: uint8 (H, W, 3) or (H, W) is accepted"
+        )
     return np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2))
 
 
 def _jpeg(data):
-    """The common JPEG through libjpeg-turbo: pixels equal to Pillow's, sooner, and damage inside the data is noticed; None leaves it to Pillow."""
+    """The common JPEG through libjpeg-turbo: pixels equal to Pillow's, sooner, and damage inside the data is noticed;
+    None leaves it to Pillow."""
     try:
         import simplejpeg
     except ImportError:
@@ -133,7 +145,8 @@ def _jpeg(data):
 
 
 def _harmless(message, data):
-    """Some writers pad before the end marker: equal bytes there are padding, anything else is coded data that lost its place."""
+    """Some writers pad before the end marker: equal bytes there are padding, anything else is coded data that lost its
+    place."""
     extra = re.search(r"(\d+) extraneous bytes before marker 0xd9", message)
     end = data.rfind(b"\xff\xd9")
     return bool(extra) and len(set(data[max(end - int(extra[1]), 0) : end])) <= 1

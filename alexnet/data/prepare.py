@@ -1,8 +1,8 @@
-"""alexnet prepare SOURCE STORE: reads every picture once, makes it square (picture.py) and packs it into a store (store.py).
+"""alexnet prepare SOURCE STORE: reads every picture once, makes it square (picture.py), packs it (store.py).
 
-A task is a shard of 1,024 pictures, done by one process and written whole or not at all, with its sums beside it; so the same bytes
-come out whatever the number of workers, and a prepare that was stopped goes on with the shards that are missing. Mean image and
-colour covariance (paper 2 and 4.1) come from integer sums, which no order of adding can change.
+A task is a shard of 1,024 pictures, done by one process and written whole or not at all, with its sums beside it; so
+the same bytes come out whatever the number of workers, and a prepare that was stopped goes on with the shards that are
+missing. Mean image and colour covariance (paper 2 and 4.1) come from integer sums, which no order of adding can change.
 """
 
 import contextlib
@@ -18,11 +18,10 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import Annotated, Literal, NamedTuple, Optional
+from typing import Annotated, Literal, NamedTuple
 
-import numpy as np
-
-from alexnet.data import packing, picture, sources, store as stores
+from alexnet.data import packing, picture, sources
+from alexnet.data import store as stores
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress, say
 
@@ -42,10 +41,12 @@ def prepare(
     source: Annotated[str, "class folders, with or without train/ and val/, or Tiny-ImageNet's layout"],
     store: Annotated[str, "the folder to write; a stopped prepare goes on where it was"],
     *,
-    size: Annotated[str, "side of the squares in pixels, or native for a source that is square and equal already"] = 256,
-    encoding: Annotated[Literal["raw", "jpeg"], "raw bytes, or jpeg of quality 95: a sixth of the space, slower to read"] = "raw",
-    split: Annotated[Optional[str], "only this split of the source; without it, every one found"] = None,
-    workers: Annotated[Optional[int], "processes; without it, one a core"] = None,
+    size: Annotated[str, "side of the squares in pixels, or native: squares of one size already"] = 256,
+    encoding: Annotated[
+        Literal["raw", "jpeg"], "jpeg (quality 95) takes a fifth of the space, and longer to read"
+    ] = "raw",
+    split: Annotated[str | None, "only this split of the source; without it, every one found"] = None,
+    workers: Annotated[int | None, "processes; without it, one a core"] = None,
     strict: Annotated[bool, "fail at the end when a picture was refused; the store is written all the same"] = False,
 ) -> dict:
     began = time.monotonic()
@@ -57,13 +58,7 @@ def prepare(
     found = sources.recognise(source)
     store = os.path.abspath(os.fspath(store))
     _check_places(found.path, store)
-    wanted = list(found.splits) if split is None else [split]
-    if split is not None and split not in found.splits:
-        raise Misused(f"{found.path} has no split {split!r}: {nearest(split, found.splits)}")
-    counts = ", ".join(f"{name} {len(found.splits[name]):,}" for name in wanted)
-    say(f"{found.kind}, {len(found.classes):,} classes: {counts} pictures")
-    for note in found.notes:
-        say(f"note: {note}")
+    wanted = _wanted(found, split)
     command = shlex.join(
         ["alexnet", "prepare", os.fspath(source), store, "--size", str(size), "--encoding", encoding]
         + (["--split", split] if split else [])
@@ -78,7 +73,9 @@ def prepare(
     taken = time.monotonic() - began
     refused = sum(facts["refused"] for facts in report.values())
     if refused and strict:
-        raise Refused(f"{refused:,} pictures were refused (refused.jsonl in {store} names them); all others are in the store.")
+        raise Refused(
+            f"{refused:,} pictures were refused (refused.jsonl in {store} names them); all others are in the store."
+        )
     return {
         "store": store,
         "source": found.path,
@@ -87,8 +84,20 @@ def prepare(
         "encoding": encoding,
         "splits": report,
         "seconds": round(taken, 3),
-        "images_per_second": round(read / taken, 1),  # of those read now; what an earlier prepare had done is not counted
+        "images_per_second": round(read / taken, 1),  # of those read now, not those an earlier prepare had done
     }
+
+
+def _wanted(found, split):
+    """The splits to prepare, and a word on what was found."""
+    if split is not None and split not in found.splits:
+        raise Misused(f"{found.path} has no split {split!r}: {nearest(split, found.splits)}")
+    wanted = list(found.splits) if split is None else [split]
+    counts = ", ".join(f"{name} {len(found.splits[name]):,}" for name in wanted)
+    say(f"{found.kind}, {len(found.classes):,} classes: {counts} pictures")
+    for note in found.notes:
+        say(f"note: {note}")
+    return wanted
 
 
 def _side(size):
@@ -118,7 +127,9 @@ def _plan(store, split, entries, side, encoding):
     for entry in entries:
         with contextlib.suppress(Refused, OSError):
             return Plan(folder, len(picture.native(sources.read(entry)[0])), True, encoding)
-    raise Refused(f"no picture of {split} is readable and square, as --size native wants: give --size a number of pixels.")
+    raise Refused(
+        f"no picture of {split} is readable and square, as --size native wants: give --size a number of pixels."
+    )
 
 
 def _prepare_split(source, entries, plan, command, workers):
@@ -131,7 +142,10 @@ def _prepare_split(source, entries, plan, command, workers):
         card = stores.read_card(plan.folder)
         if card["plan"] != whole or card["classes"] != [list(pair) for pair in source.classes]:
             made = f"size {card['size']}, {card['encoding']}, {card['images']:,} pictures"
-            raise Refused(f"{plan.folder} is finished, from other pictures or settings ({made}): choose another STORE or delete it.")
+            raise Refused(
+                f"{plan.folder} is finished, from other pictures or settings ({made}): "
+                "choose another STORE or delete it."
+            )
         if os.path.isfile(os.path.join(plan.folder, stores.UNFINISHED)):  # killed between the last file and the tidying
             packing.tidy(plan.folder, card)
         say(f"{plan.folder} is prepared already: {card['images']:,} pictures, nothing to do")
@@ -173,8 +187,8 @@ def _check_siblings(store, split, plan, classes):
         card = stores.read_card(os.path.join(store, other))
         if other != split and card["classes"] != [list(pair) for pair in classes]:
             raise Refused(
-                f"{store} has a split {other} of other classes ({len(card['classes']):,} there, {len(classes):,} here): "
-                "choose another STORE."
+                f"{store} has a split {other} of other classes "
+                f"({len(card['classes']):,} there, {len(classes):,} here): choose another STORE."
             )
         if other != split and card["size"] != plan.size:
             raise Refused(f"{store} has a split {other} of size {card['size']}, not {plan.size}: choose another STORE.")
@@ -240,7 +254,8 @@ def _pack_in_processes(jobs, workers, bar):
         if isinstance(error, BrokenProcessPool):
             raise Refused(
                 "a worker process ended early (out of memory, or a script that calls prepare outside "
-                "`if __name__ == '__main__':`): the same command goes on where this one stopped, with workers=1 in one process."
+                "`if __name__ == '__main__':`): the same command goes on where this one stopped, "
+                "and workers=1 stays in one process."
             ) from None
         raise
 

@@ -1,8 +1,10 @@
-"""The embedded data set: sixteen photographs that ship inside scikit-image and scikit-learn, a class a photograph, no download.
+"""The embedded data set: sixteen photographs that ship inside scikit-image and scikit-learn, a class a photograph, no
+download.
 
-Each photograph is cut in two by a straight line. Training crops are squares of one part, validation crops squares of the other, and
-a part is cut out before it is resampled: no pixel of one reaches the other, not even through the filter. What is learnt is to
-recognise a photograph by pieces that were never shown, which an AlexNet can do in a minute, and which says nothing about ImageNet.
+Each photograph is cut in two by a straight line. Training crops are squares of one part, validation crops squares of
+the other, and a part is cut out before it is resampled: no pixel of one reaches the other, not even through the filter.
+What is learnt is to recognise a photograph by pieces that were never shown, which an AlexNet can do in a minute, and
+which says nothing about ImageNet.
 """
 
 import importlib.util
@@ -66,7 +68,8 @@ def parts(photograph, width, height):
 
 
 def write(folder, *, size=64, train=256, val=64, seed=0):
-    """Writes folder/train/CLASS/0001.png, ... and folder/val/...: so many pictures a class, the same ones for a seed."""
+    """Writes folder/train/CLASS/0001.png, ... and folder/val/...: so many pictures a class, the same ones for a
+    seed."""
     if min(size, train, val) < 1:
         raise Misused(f"size {size}, train {train} and val {val} must each be 1 or more.")
     folder = os.path.abspath(os.fspath(folder))
@@ -83,7 +86,9 @@ def write(folder, *, size=64, train=256, val=64, seed=0):
             os.rmdir(folder)
         os.rename(half, folder)
     except OSError as error:
-        raise Refused(f"{folder} cannot be written ({error.strerror or error}): choose another folder or make room.") from None
+        raise Refused(
+            f"{folder} cannot be written ({error.strerror or error}): choose another folder or make room."
+        ) from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return {
@@ -123,5 +128,7 @@ def _file(photograph):
     path = package and os.path.join(os.path.dirname(package.origin), photograph.file)
     if not path or not os.path.isfile(path):
         wheel = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[photograph.package]
-        raise Refused(f"the photograph {photograph.name} is not there: it comes inside {wheel}, so `pip install {wheel}`.")
+        raise Refused(
+            f"the photograph {photograph.name} is not there: it comes inside {wheel}, so `pip install {wheel}`."
+        )
     return path

@@ -1,6 +1,7 @@
-"""A store: pictures made equal once and packed, to be read without decoding a file each. One folder a split, written by prepare.py:
-store.json, shards of up to 1,024 pictures (raw bytes, or JPEG one after the other), labels.npy, mean.npy, names.json, refused.jsonl,
-boxes.npy where the source has boxes, offsets.npy where the shards are JPEG. docs/data.md describes each."""
+"""A store: pictures made equal once and packed, to be read without decoding a file each. One folder a split, written by
+prepare.py: store.json, shards of up to 1,024 pictures (raw bytes, or JPEG one after the other), labels.npy, mean.npy,
+names.json, refused.jsonl, boxes.npy where the source has boxes, offsets.npy where the shards are JPEG. docs/data.md
+describes each."""
 
 import functools
 import hashlib
@@ -17,6 +18,7 @@ from alexnet.errors import Misused, Refused, nearest
 FORMAT = 1
 SHARD = 1024  # pictures of the source a shard, as in the 2012 batches; refused ones leave it shorter
 CARD, UNFINISHED = "store.json", "unfinished.json"
+REMEDY = "delete the split's folder and prepare it again."
 
 
 class Colour(NamedTuple):
@@ -62,7 +64,9 @@ class Split:
             self._check_length(file, facts["bytes"])
         self.labels = np.load(os.path.join(self.path, "labels.npy"))  # (N,) int64
         self.mean = np.load(os.path.join(self.path, "mean.npy"))  # (size, size, 3) float32
-        self.boxes = np.load(os.path.join(self.path, "boxes.npy")) if "boxes.npy" in card["files"] else None  # (N, 4) int32
+        self.boxes = (
+            np.load(os.path.join(self.path, "boxes.npy")) if "boxes.npy" in card["files"] else None
+        )  # (N, 4) int32
         self.colour = Colour(*(np.array(card["colour"][key]) for key in Colour._fields))
         counts = [shard["pictures"] for shard in card["shards"]]
         self._first = np.concatenate([[0], np.cumsum(counts)])  # of each shard, its first picture; then the end
@@ -111,7 +115,9 @@ class Split:
         """Reads every byte and compares it with the checksums; Refused names the first file that differs."""
         for file, facts in self._files():
             if checksum(os.path.join(self.path, file)) != facts["sha256"]:
-                raise Refused(f"{os.path.join(self.path, file)} is damaged: its checksum is not the one in {CARD}; {REMEDY}")
+                raise Refused(
+                    f"{os.path.join(self.path, file)} is damaged: its checksum is not the one in {CARD}; {REMEDY}"
+                )
 
     def _files(self):
         yield from ((shard["file"], shard) for shard in self.card["shards"])
@@ -125,9 +131,6 @@ class Split:
             raise Refused(f"{path} is missing from the store; {REMEDY}") from None
         if found != expected:
             raise Refused(f"{path} is damaged: it has {found:,} bytes where {expected:,} belong; {REMEDY}")
-
-
-REMEDY = "delete the split's folder and prepare it again."
 
 
 def read_card(path):
@@ -148,7 +151,8 @@ def checksum(path):
 
 
 def fingerprint(shards, labels, classes, size, encoding):
-    """One name for what training sees: pixels, labels, classes. Equal stores have equal fingerprints wherever they were made."""
+    """One name for what training sees: pixels, labels, classes. Equal stores have equal fingerprints wherever they were
+    made."""
     facts = [FORMAT, size, encoding, [list(pair) for pair in classes], [shard["sha256"] for shard in shards]]
     return hashlib.sha256(json.dumps(facts).encode() + labels.astype("<i8").tobytes()).hexdigest()[:32]
 

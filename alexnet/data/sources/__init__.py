@@ -1,5 +1,5 @@
-"""Where pictures come from: recognise(path) says what a source is and lists its pictures. A format is a file here with LAYOUT, a
-few words on what it looks like, and read(path) -> Source, or None when the path is something else."""
+"""Where pictures come from: recognise(path) says what a source is and lists its pictures. A format is a file here with
+LAYOUT, a few words on what it looks like, and read(path) -> Source, or None when the path is something else."""
 
 import os
 

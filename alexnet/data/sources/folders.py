@@ -1,5 +1,6 @@
-"""Class folders: SOURCE/train/CLASS/... and SOURCE/val/CLASS/... (or valid, validation; test stays test), or SOURCE/CLASS/... as one
-split, train. A class is a folder that holds a picture at any depth; its id is the folder's name."""
+"""Class folders: SOURCE/train/CLASS/... and SOURCE/val/CLASS/... (or valid, validation; test stays test), or
+SOURCE/CLASS/... as one split, train. A class is a folder that holds a picture at any depth; its id is the folder's
+name."""
 
 import os
 
@@ -21,7 +22,9 @@ def read(path):
         found = {}
         for name in named:
             if SPLIT_OF[name] in found:
-                raise Refused(f"{path} has two folders for the split {SPLIT_OF[name]}: keep one of val, valid and validation.")
+                raise Refused(
+                    f"{path} has two folders for the split {SPLIT_OF[name]}: keep one of val, valid and validation."
+                )
             found[SPLIT_OF[name]] = _classes_below(walk, path, name, notes)
         if rest := [name for name in top if name not in named]:
             notes.append(f"beside the splits, {_some(rest)} was left out")

@@ -1,4 +1,5 @@
-"""What every source is made of: classes, entries (a picture's name, label and place), and the walk that finds pictures below a folder."""
+"""What every source is made of: classes, entries (a picture's name, label and place), and the walk that finds pictures
+below a folder."""
 
 import hashlib
 import os
@@ -42,9 +43,12 @@ class Source:
 
 
 def in_store_order(entries):
-    """A fixed shuffle: sorted by a hash of the name alone, the same on every machine, and a picture added moves no other past its
-    neighbours. Shuffled because training may read in this order (the 2012 system did), and a class must not come in one piece."""
-    return sorted(entries, key=lambda entry: (hashlib.blake2b(os.fsencode(entry.name), digest_size=16).digest(), entry.name))
+    """A fixed shuffle: sorted by a hash of the name alone, the same on every machine, and a picture added moves no
+    other past its neighbours. Shuffled because training may read in this order (the 2012 system did), and a class must
+    not come in one piece."""
+    return sorted(
+        entries, key=lambda entry: (hashlib.blake2b(os.fsencode(entry.name), digest_size=16).digest(), entry.name)
+    )
 
 
 def read(entry):
@@ -62,7 +66,8 @@ def read(entry):
 
 
 class Walk:
-    """Finds the pictures below folders, counts the other files, and reads every real folder once, so that links in circles end."""
+    """Finds the pictures below folders, counts the other files, and reads every real folder once, so that links in
+    circles end."""
 
     def __init__(self):
         self.others, self.loops = Counter(), 0
@@ -112,7 +117,9 @@ def _items(path):
         with os.scandir(path) as items:
             return [item for item in items if not (item.name.startswith(".") or item.name == "__MACOSX")]
     except OSError as error:
-        raise Refused(f"the folder {path} cannot be read ({error.strerror}): make it readable, or move it out of the source.") from None
+        raise Refused(
+            f"the folder {path} cannot be read ({error.strerror}): make it readable, or move it out of the source."
+        ) from None
 
 
 def _is(test):
@@ -123,7 +130,8 @@ def _is(test):
 
 
 def words(path):
-    """id -> name from a words file, a line each: the id, a tab, synonyms after commas; the first synonym is the name."""
+    """id -> name from a words file, a line each: the id, a tab, synonyms after commas; the first synonym is the
+    name."""
     if not os.path.isfile(path):
         return {}
     with open(path, encoding="utf-8", errors="surrogateescape") as lines:

@@ -1,5 +1,5 @@
-"""Tiny-ImageNet as it is handed out: wnids.txt (the classes, unsorted), words.txt (their names), train/WNID/images with a file of boxes
-a class, val/images with val_annotations.txt. Its test pictures have no labels and are left out."""
+"""Tiny-ImageNet as it is handed out: wnids.txt (the classes, unsorted), words.txt (their names), train/WNID/images with
+a file of boxes a class, val/images with val_annotations.txt. Its test pictures have no labels and are left out."""
 
 import os
 
@@ -18,7 +18,9 @@ def read(path):
         ids = sorted({line.strip() for line in lines if line.strip()})
     wrong = [name for name in ids if not is_wnid(name)]
     if wrong or not ids:
-        raise Refused(f"{listed} is not a list of wnids (n and eight digits), a line each{': ' + wrong[0] if wrong else ''}.")
+        raise Refused(
+            f"{listed} is not a list of wnids (n and eight digits), a line each{': ' + wrong[0] if wrong else ''}."
+        )
     names = words(os.path.join(path, "words.txt"))
     index = {name: label for label, name in enumerate(ids)}
     walk, notes, splits = Walk(), [], {}
@@ -38,7 +40,9 @@ def read(path):
 def _in_folders(walk, path, split, index, notes):
     present = walk.folders(os.path.join(path, split))
     if unknown := [name for name in present if name not in index]:
-        notes.append(f"{len(unknown)} folders of {split} that wnids.txt does not name were left out (the first is {unknown[0]})")
+        notes.append(
+            f"{len(unknown)} folders of {split} that wnids.txt does not name were left out (the first is {unknown[0]})"
+        )
     entries = []
     for wnid in present:
         if wnid not in index:
