@@ -2,6 +2,7 @@
 imported before a verb is called. Answers go to stdout (one JSON object a line with --json), talk and errors to stderr."""
 
 import argparse
+import difflib
 import os
 import shutil
 import signal
@@ -196,7 +197,8 @@ def _options_first(verb, words, takes_value):
             continue
         name, equals, value = word.partition("=")
         if name not in takes_value:
-            hint = nearest(name, [option for option in takes_value if len(option) > 2])
+            close = difflib.get_close_matches(name.strip("-"), [option[2:] for option in takes_value], n=2, cutoff=0.6)
+            hint = f"did you mean --{' or --'.join(close)}?" if close else f"alexnet {verb} --help lists what it takes."
             raise Misused(f"{verb} has no option {name}: {hint}")
         if takes_value[name] and not equals:
             if not words or words[0].partition("=")[0] in takes_value:

@@ -76,23 +76,21 @@ def rate_curve(lines):
 def panels(pictures, names, tops):
     """Figure 4, left: pictures (uint8 H, W, 3) under their true names, below each its ranked (label, probability,
     correct): a bar each, the most probable on top, light red and ticked where it is the true class."""
-    across = min(4, max(len(pictures), 1))
-    down = max(1, -(-len(pictures) // across))
-    figure = _figure(2.75 * across, 4.0 * down, layout="constrained")
-    grid = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2.0, 1.0] * down)
-    for axes in grid.flat:
-        axes.set_axis_off()
+    across, down = min(4, max(len(pictures), 1)), max(1, -(-len(pictures) // 4))
+    wide, high = 2.75 * across, 4.0 * down  # inches
+    figure = _figure(wide, high)
     for number, (picture, name, top) in enumerate(zip(pictures, names, tops)):
-        row, place = divmod(number, across)
-        above, below = grid[2 * row, place], grid[2 * row + 1, place]
+        left, base = number % across * 2.75, (down - 1 - number // across) * 4.0
+        above = figure.add_axes(((left + 0.225) / wide, (base + 1.3) / high, 2.3 / wide, 2.3 / high))
+        below = figure.add_axes(((left + 0.1) / wide, (base + 0.25) / high, 2.55 / wide, 1.0 / high))
         above.imshow(picture, interpolation="lanczos")
-        above.set_title(_short(name, 26), fontsize=11, color=INK, fontweight="bold", pad=5, parse_math=False)
+        above.set_axis_off()
+        above.set_title(_short(name, 26), fontsize=10, color=INK, fontweight="bold", pad=4, parse_math=False)
         _bars(below, top)
-    return _settled(figure)
+    return figure
 
 
 def _bars(axes, top):
-    axes.set_axis_on()
     places = np.arange(len(top))[::-1]
     fills = [RIGHT if correct else WRONG for _, _, correct in top]
     axes.barh(places, [probability for _, probability, _ in top], height=0.82, color=fills)

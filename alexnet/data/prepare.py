@@ -251,6 +251,7 @@ def _pack_in_processes(jobs, workers, bar):
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
         pool.shutdown(cancel_futures=True)
+        packing.sweep(jobs[0][3].folder)  # what they had half written
         if isinstance(error, BrokenProcessPool):
             raise Refused(
                 "a worker process ended early (out of memory, or a script that calls prepare outside "

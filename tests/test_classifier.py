@@ -1,0 +1,154 @@
+"""Pictures in, ranked classes out: every kind of picture, one or many, in order, written to a file."""
+
+import csv
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import alexnet
+from alexnet import classifier, evaluate, weights
+from alexnet.data import augment, picture, store as stores
+from alexnet.errors import Misused, Refused
+
+
+@pytest.fixture(scope="module")
+def clf(run):
+    return classifier.load(run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cat(pictures):
+    return pictures / "val" / "cat" / "0001.png"
+
+
+def test_every_kind_of_picture_is_the_same_picture(clf, cat):
+    opened = Image.open(cat).convert("RGB")
+    kinds = [cat, str(cat), cat.read_bytes(), opened, np.asarray(opened)]
+    one = clf(cat)
+    assert isinstance(one[0], alexnet.Ranked) and len(one) == len(clf.classes) == 16
+    assert [r.probability for r in one] == sorted((r.probability for r in one), reverse=True)
+    assert sum(r.probability for r in one) == pytest.approx(1, abs=1e-5)
+    assert all(clf.classes[r.index] == (r.id, r.name) for r in one)
+    assert all(clf(kind) == one for kind in kinds)
+    many = clf(kinds)
+    assert len(many) == len(kinds) and all(m[0].index == one[0].index for m in many)
+    assert clf([]) == [] and len(clf([cat])) == 1 and len(clf(cat, top=3)) == 3
+
+
+def test_probabilities_are_those_of_evaluate(clf, run, store):
+    split = stores.open_split(store, "val")
+    net, mean, card = weights.read(run)
+    batch = torch.from_numpy(split.pictures(np.arange(len(split))))
+    with torch.inference_mode():
+        logits = net(augment.views(batch, mean=mean, crop=net.row.crop, count=1)[0])
+    expected = torch.softmax(logits / card["temperature"], dim=1).numpy()
+    np.testing.assert_allclose(clf.probabilities(batch.numpy()), expected, atol=1e-6)
+    right = clf.probabilities(batch.numpy()).argmax(1) == split.labels
+    assert 1 - right.mean() == pytest.approx(evaluate.evaluate(run, store)["top1_error"])
+
+
+def test_temperature_of_the_card_is_applied(run, cat):
+    net, mean, card = weights.read(run)
+    plain, warm = (classifier.Classifier(net, mean, {**card, "temperature": t}, device=torch.device("cpu")) for t in (1.0, 4.0))
+    assert [r.index for r in plain(cat)] == [r.index for r in warm(cat)]
+    assert warm(cat)[0].probability < plain(cat)[0].probability
+
+
+def test_preprocess_feeds_the_net(clf, cat):
+    batch = clf.preprocess([cat, cat])
+    assert batch.shape == (2, 3, clf.card["crop"], clf.card["crop"])
+    with torch.inference_mode():
+        assert int(clf.net(batch)[0].argmax()) == clf(cat)[0].index
+
+
+def test_features_of_the_last_hidden_layer_or_a_named_one(clf, cat):
+    found = clf.features([cat, cat])
+    assert found.dtype == np.float32 and found.shape == (2, 256) and clf.net.last_hidden == "fc7"
+    np.testing.assert_array_equal(found, clf.features([cat, cat], layer="fc7"))
+    assert clf.features(cat, layer="pool1").shape[0] == 1
+    with pytest.raises(Misused, match="no layer 'fc77'.*fc7"):
+        clf.features(cat, layer="fc77")
+
+
+def test_equals_are_ranked_by_index(clf):
+    assert [r.index for r in clf.rank(np.full(16, 1 / 16, np.float32), 3)] == [0, 1, 2]
+
+
+def test_what_is_no_picture_is_refused(clf, tmp_path):
+    (tmp_path / "a.jpg").write_text("no")
+    for wrong in (tmp_path / "a.jpg", tmp_path / "none.jpg", np.zeros((5, 5, 7), np.uint8), b""):
+        with pytest.raises(Refused):
+            clf(wrong)
+
+
+def test_paths_are_found_in_order(tmp_path, monkeypatch):
+    for name in ("b/2.png", "b/1.JPG", "b/.hidden.png", ".cache/x.png", "b/c/3.webp", "notes.txt", "a.png"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_bytes(b"")
+    (tmp_path / "[x].png").write_bytes(b"")  # a name, not a pattern
+    monkeypatch.chdir(tmp_path)
+    assert [path for path, _ in classifier.paths(["."])] == ["./[x].png", "./a.png", "./b/1.JPG", "./b/2.png", "./b/c/3.webp"]
+    assert list(classifier.paths(["b/*.png", "[x].png", "no*.gif"])) == [
+        ("b/2.png", None), ("[x].png", None), ("no*.gif", "nothing matches this pattern")]
+    (tmp_path / "empty").mkdir()
+    assert list(classifier.paths(["empty"])) == [("empty", "there is no picture in this folder")]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a.png\r\n\nb/2.png\ncaf\xe9.png")))
+    found = [path for path, _ in classifier.paths(["-"])]
+    assert found == ["a.png", "b/2.png", os.fsdecode(b"caf\xe9.png")]
+    assert classifier.as_text(found[-1]) == "caf\\xe9.png"
+
+
+def test_predict_keeps_the_order_over_several_batches(run, pictures, monkeypatch, capfd):
+    monkeypatch.setattr(classifier, "BATCH", 5)
+    given = [str(path) for path in sorted(pictures.glob("val/*/*.png"))][:13]
+    heard = []
+    found = alexnet.predict(*given[:7], "missing.png", *given[7:], model=run, top=1, device="cpu", on_answer=heard.append)
+    assert [one["path"] for one in found] == [*given[:7], "missing.png", *given[7:]] and heard == found
+    clf = classifier.load(run, device="cpu")
+    assert [one["top"][0]["index"] for one in found if "top" in one] == [ranked[0].index for ranked in clf(given)]
+    assert "error" in found[7] and capfd.readouterr().out == ""
+
+
+def test_answers_are_written(run, cat, tmp_path):
+    found = alexnet.predict(str(cat), "missing.png", model=run, top=2, out=str(tmp_path / "a.jsonl"))
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == found
+    alexnet.predict(str(cat), "missing.png", model=run, top=2, out=str(tmp_path / "a.csv"))
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert [row["rank"] for row in rows] == ["1", "2", ""] and rows[0]["name"] == found[0]["top"][0]["name"]
+    assert rows[2]["path"] == "missing.png" and rows[2]["error"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", "a.jsonl"]
+
+
+def test_parquet_is_written_or_its_extra_named(run, cat, tmp_path):
+    out = tmp_path / "a.parquet"
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        with pytest.raises(Refused, match="pyarrow.*alexnet\\["):
+            alexnet.predict(str(cat), model=run, out=str(out))
+        return
+    found = alexnet.predict(str(cat), "missing.png", model=run, out=str(out))
+    rows = parquet.read_table(out).to_pylist()
+    assert [row["path"] for row in rows] == [one["path"] for one in found] and rows[1]["error"] == found[1]["error"]
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({"out": "a.xlsx"}, "ending may be"), ({"out": "no/such/a.csv"}, "folder no/such is not there"), ({"top": 0}, "--top is 0"),
+    ({"device": "tpu9"}, "device 'tpu9'"),
+])
+def test_predict_refuses_before_it_reads(run, cat, settings, said):
+    with pytest.raises(Refused, match=said):
+        alexnet.predict(str(cat), model=run, **settings)
+
+
+def test_the_square_is_the_one_of_prepare(clf, store, pictures):
+    split = stores.open_split(store, "val")
+    for place in (0, 7):
+        np.testing.assert_array_equal(picture.square(pictures / split.names[place], 64), split.pictures([place])[0])
+        np.testing.assert_array_equal(clf.square(pictures / split.names[place]), split.pictures([place])[0])
