@@ -1,11 +1,21 @@
-"""What a verb answers, on stdout: one JSON object a line, or a table for people. Imports nothing but the standard library."""
+"""What a verb answers, on stdout: one JSON object a line, or a table for people. The standard library is enough."""
 
 import json
 import os
 import sys
 from types import NoneType
 
-EPOCH = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second")
+EPOCH = (
+    "epoch",
+    "images",
+    "train_loss",
+    "val_images",
+    "val_top1_error",
+    "val_top5_error",
+    "log_loss",
+    "lr",
+    "images_per_second",
+)
 
 
 class ReaderLeft(Exception):
@@ -83,7 +93,9 @@ def table(heads, rows, *, texts=(0,)):
     widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
 
     def laid(row):
-        return "  ".join(f"{cell:{'<' if i in texts else '>'}{w}}" for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        return "  ".join(
+            f"{cell:{'<' if i in texts else '>'}{w}}" for i, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
 
     write(faint(laid(heads)))
     for row in cells:
@@ -119,53 +131,101 @@ def large(value):
 
 
 def show_prepare(answer):
-    table(("split", "pictures", "refused", "classes"), [
-        (name, f"{one['images']:,}", f"{one['refused']:,}", f"{one['classes']:,}") for name, one in answer["splits"].items()])
+    table(
+        ("split", "pictures", "refused", "classes"),
+        [
+            (name, f"{one['images']:,}", f"{one['refused']:,}", f"{one['classes']:,}")
+            for name, one in answer["splits"].items()
+        ],
+    )
     write()
-    facts([("store", strong(answer["store"])), ("squares", f"{answer['size']} x {answer['size']}, {answer['encoding']}"),
-           ("took", f"{answer['seconds']:.1f} s, {answer['images_per_second']:,.0f} pictures/s")])
+    facts(
+        [
+            ("store", strong(answer["store"])),
+            ("squares", f"{answer['size']} x {answer['size']}, {answer['encoding']}"),
+            ("took", f"{answer['seconds']:.1f} s, {answer['images_per_second']:,.0f} pictures/s"),
+        ]
+    )
 
 
 def show_nets(rows):
     if len(rows) != 1:
         heads = ("net", "picture", "classes", "parameters", "multiply-adds", "neurons", "")
-        table(heads, [(row["name"], f"{row['crop']} x {row['crop']}", row["classes"], large(row["parameters"]),
-                       large(row["multiply_adds"]), large(row["neurons"]), row["title"]) for row in rows],
-              texts=(0, 6))
+        table(
+            heads,
+            [
+                (
+                    row["name"],
+                    f"{row['crop']} x {row['crop']}",
+                    row["classes"],
+                    large(row["parameters"]),
+                    large(row["multiply_adds"]),
+                    large(row["neurons"]),
+                    row["title"],
+                )
+                for row in rows
+            ],
+            texts=(0, 6),
+        )
         write(faint("\nalexnet nets NAME prints the layers of one."))
         return
     row = rows[0]
     write(f"{strong(row['name'])}: {row['title']}\n")
-    table(("layer", "kind", "output", "parameters", "multiply-adds", "neurons"), [
-        ("picture", "", f"3 x {row['crop']} x {row['crop']}", "", "", ""),
-        *((one["name"], one["kind"], " x ".join(str(side) for side in one["output"]), *(
-            f"{one[key]:,}" if one.get(key) else "" for key in ("parameters", "multiply_adds", "neurons")))
-          for one in row["layers"]),
-        ("all", "", "", *(f"{row[key]:,}" for key in ("parameters", "multiply_adds", "neurons"))),
-    ], texts=(0, 1))
+    table(
+        ("layer", "kind", "output", "parameters", "multiply-adds", "neurons"),
+        [
+            ("picture", "", f"3 x {row['crop']} x {row['crop']}", "", "", ""),
+            *(
+                (
+                    one["name"],
+                    one["kind"],
+                    " x ".join(str(side) for side in one["output"]),
+                    *(f"{one[key]:,}" if one.get(key) else "" for key in ("parameters", "multiply_adds", "neurons")),
+                )
+                for one in row["layers"]
+            ),
+            ("all", "", "", *(f"{row[key]:,}" for key in ("parameters", "multiply_adds", "neurons"))),
+        ],
+        texts=(0, 1),
+    )
 
 
 def show_epoch(line, so_far):
     heads = ("epoch", "train loss", "val loss", "top-1 error", "top-5 error", "rate", "pictures/s")
     if not so_far.count:
         write(faint("  ".join(f"{head:>11}" for head in heads)))
-    cells = (f"{line['epoch']:g}", number(line.get("train_loss")), number(line.get("log_loss")), percent(line.get("val_top1_error")),
-             percent(line.get("val_top5_error")), f"{line.get('lr') or 0:.2g}", f"{line.get('images_per_second') or 0:,.0f}")
+    cells = (
+        f"{line['epoch']:g}",
+        number(line.get("train_loss")),
+        number(line.get("log_loss")),
+        percent(line.get("val_top1_error")),
+        percent(line.get("val_top5_error")),
+        f"{line.get('lr') or 0:.2g}",
+        f"{line.get('images_per_second') or 0:,.0f}",
+    )
     write("  ".join(f"{cell:>11}" for cell in cells))
 
 
 def show_evaluate(answer):
     low, high = answer.get("top1_interval") or (None, None)
     between = f"   (95 % interval {percent(low)} to {percent(high)})" if low is not None else ""
-    facts([
-        ("top-1 error", strong(percent(answer["top1_error"])) + between),
-        ("top-5 error", strong(percent(answer["top5_error"]))),
-        ("log loss", number(answer["log_loss"])),
-        ("measured on", f"{count(answer['images'], 'picture')}, {count(answer['views'], 'view')}"
-         + (f", {answer['refused']:,} refused and not counted" if answer.get("refused") else "")),
-        ("models", ", ".join(map(str, answer["models"])) if isinstance(answer["models"], list) else answer["models"]),
-        ("note", answer.get("note")),
-    ])
+    facts(
+        [
+            ("top-1 error", strong(percent(answer["top1_error"])) + between),
+            ("top-5 error", strong(percent(answer["top5_error"]))),
+            ("log loss", number(answer["log_loss"])),
+            (
+                "measured on",
+                f"{count(answer['images'], 'picture')}, {count(answer['views'], 'view')}"
+                + (f", {answer['refused']:,} refused and not counted" if answer.get("refused") else ""),
+            ),
+            (
+                "models",
+                ", ".join(map(str, answer["models"])) if isinstance(answer["models"], list) else answer["models"],
+            ),
+            ("note", answer.get("note")),
+        ]
+    )
 
 
 def show_picture(answer, so_far):
@@ -178,21 +238,29 @@ def show_picture(answer, so_far):
         write()
     write(strong(answer["path"]))
     for one in answer["top"]:
-        write(f"{percent(one['probability']):>9}  {one['name']}" + (faint(f"  {one['id']}") if one["id"] != one["name"] else ""))
+        write(
+            f"{percent(one['probability']):>9}  {one['name']}"
+            + (faint(f"  {one['id']}") if one["id"] != one["name"] else "")
+        )
 
 
 def show_explain(answer):
-    facts([("report", strong(answer["report"])), ("figures", ", ".join(answer["figures"])), ("note", answer.get("note"))])
+    facts(
+        [("report", strong(answer["report"])), ("figures", ", ".join(answer["figures"])), ("note", answer.get("note"))]
+    )
 
 
 def show_demo(answer):
     chance = answer["chance_top1_error"]
     one, ten = answer["evaluations"]
     write()
-    table(("error on pictures never trained on", "one view", "ten views", "chance"), [
-        ("top-1", percent(one["top1_error"]), percent(ten["top1_error"]), percent(chance)),
-        ("top-5", percent(one["top5_error"]), percent(ten["top5_error"]), percent(answer["chance_top5_error"])),
-    ])
+    table(
+        ("error on pictures never trained on", "one view", "ten views", "chance"),
+        [
+            ("top-1", percent(one["top1_error"]), percent(ten["top1_error"]), percent(chance)),
+            ("top-5", percent(one["top5_error"]), percent(ten["top5_error"]), percent(answer["chance_top5_error"])),
+        ],
+    )
     write(f"\n{answer['verdict']}")
     write(f"\nThe report: {strong(answer['report'])}\n\nNow try:")
     for command in answer["next"]:
@@ -200,4 +268,10 @@ def show_demo(answer):
 
 
 ONE = {"train": show_epoch, "predict": show_picture}
-ALL = {"prepare": show_prepare, "nets": show_nets, "evaluate": show_evaluate, "explain": show_explain, "demo": show_demo}
+ALL = {
+    "prepare": show_prepare,
+    "nets": show_nets,
+    "evaluate": show_evaluate,
+    "explain": show_explain,
+    "demo": show_demo,
+}

@@ -1,5 +1,5 @@
-"""A trained net in use: pictures in, ranked classes out. `alexnet predict`, the report and every service go through here,
-and here through data/picture.py, so that a picture means the same everywhere. torch is imported when a net is loaded."""
+"""A trained net in use: pictures in, ranked classes out. `alexnet predict`, the report and every service go through
+here, and here through data/picture.py, so that a picture means the same everywhere. torch is imported with a net."""
 
 import csv
 import glob
@@ -17,12 +17,12 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from alexnet.data import picture
+from alexnet.data.sources.listing import SUFFIXES
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress
 
 BATCH = 64
 DECODERS = 2  # threads beside the net
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 MANY = 64  # pictures from which on progress is shown
 
 
@@ -124,7 +124,7 @@ def predict(
     device="auto",
     on_answer=None,
 ):
-    """What is in these pictures: [{"path", "top": [{"index", "id", "name", "probability"}, ...]}, ...] in the order given,
+    """What is in these pictures, in the order given: [{"path", "top": [{"index", "id", "name", "probability"}, ...]}, ...],
     {"path", "error"} for one that cannot be read."""
     if not images:
         raise Misused("predict wants pictures: files, folders, globs, or - for paths on stdin.")
@@ -176,8 +176,13 @@ def _answer(classifier, batch, top):
             yield {"path": as_text(path), "error": as_text(square)}
         else:
             ranked = classifier.rank(next(rows), top)
-            yield {"path": as_text(path), "top": [
-                {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability} for one in ranked]}
+            yield {
+                "path": as_text(path),
+                "top": [
+                    {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability}
+                    for one in ranked
+                ],
+            }
 
 
 def as_text(path):
@@ -186,8 +191,8 @@ def as_text(path):
 
 
 def paths(images):
-    """Every (path, None) that the words name, or (word, error): folders are read through in sorted order without what is
-    hidden in them, globs are opened, - reads paths from stdin."""
+    """Every (path, None) that the words name, or (word, error): folders are read through in sorted order without what
+    is hidden in them, globs are opened, - reads paths from stdin."""
     for word in images:
         word = os.fspath(word)
         if word == "-":
@@ -224,7 +229,9 @@ class Writer:
             try:
                 import pyarrow  # noqa: F401
             except ImportError:
-                raise Refused("writing .parquet needs pyarrow: pip install 'alexnet[parquet]', or name a .csv or .jsonl.") from None
+                raise Refused(
+                    "writing .parquet needs pyarrow: pip install 'alexnet[parquet]', or name a .csv or .jsonl."
+                ) from None
         if not self.path.absolute().parent.is_dir():
             raise Refused(f"--out {as_text(path)}: the folder {self.path.parent} is not there; make it first.")
 
@@ -260,8 +267,10 @@ def _flat(answer):
     """A line a class; one line for a picture that could not be read."""
     if "error" in answer:
         return [(answer["path"], "", "", "", "", "", answer["error"])]
-    return [(answer["path"], rank, one["index"], one["id"], one["name"], f"{one['probability']:.6g}", "")
-            for rank, one in enumerate(answer["top"], 1)]
+    return [
+        (answer["path"], rank, one["index"], one["id"], one["name"], f"{one['probability']:.6g}", "")
+        for rank, one in enumerate(answer["top"], 1)
+    ]
 
 
 def _write_parquet(rows, path):

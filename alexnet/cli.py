@@ -1,5 +1,5 @@
-"""alexnet VERB: every verb is a Python function, and its options are read off that function's signature. Nothing heavy is
-imported before a verb is called. Answers go to stdout (one JSON object a line with --json), talk and errors to stderr."""
+"""alexnet VERB: every verb is a Python function, and its options are read off that function's signature. Nothing heavy
+is imported before a verb is called. Answers go to stdout (with --json an object a line), talk and errors to stderr."""
 
 import argparse
 import difflib
@@ -53,7 +53,9 @@ def main(words=None):
             _complain(error)
         else:
             what = " ".join(str(error).split()) or "no reason given"
-            _complain(f"{type(error).__name__}: {what.rstrip('.')}; this was not foreseen, --debug shows the traceback.")
+            _complain(
+                f"{type(error).__name__}: {what.rstrip('.')}; this was not foreseen, --debug shows the traceback."
+            )
         return 2 if isinstance(error, Misused) else 1
 
 
@@ -96,9 +98,17 @@ def _without_verb(words):
         write(f"alexnet {alexnet.__version__}")
         return 0
     width = max(map(len, VERBS))
-    lines = ["usage: alexnet VERB ...", "", "AlexNet (2012), the whole system: from pictures to a trained, measured classifier.", ""]
+    lines = [
+        "usage: alexnet VERB ...",
+        "",
+        "AlexNet (2012), the whole system: from pictures to a trained, measured classifier.",
+        "",
+    ]
     lines += [f"  {verb:{width}}  {about}" for verb, (_, _, about) in VERBS.items()]
-    lines += ["", "alexnet VERB --help lists a verb's options. Every verb takes --json, --device, --debug and --version."]
+    lines += [
+        "",
+        "alexnet VERB --help lists a verb's options. Every verb takes --json, --device, --debug and --version.",
+    ]
     if "--help" in words or "-h" in words:
         write("\n".join(lines))
         return 0
@@ -153,10 +163,26 @@ def read_words(verb, function, words):
     """-> (Given for the function, the common options). Options stand anywhere; `--` ends them."""
     known = arguments(function)
     about = VERBS[verb][2]
-    parser = _Parser(prog=f"alexnet {verb}", usage=_usage(verb, known), description=f"{about[:1].upper()}{about[1:]}.",
-                     allow_abbrev=False, add_help=False, formatter_class=_Help)
-    groups = {"option": parser.add_argument_group("options"), "recipe": parser.add_argument_group("fields of the recipe")}
-    takes_value = {"--help": False, "-h": False, "--json": False, "--debug": False, "--version": False, "--device": True}
+    parser = _Parser(
+        prog=f"alexnet {verb}",
+        usage=_usage(verb, known),
+        description=f"{about[:1].upper()}{about[1:]}.",
+        allow_abbrev=False,
+        add_help=False,
+        formatter_class=_Help,
+    )
+    groups = {
+        "option": parser.add_argument_group("options"),
+        "recipe": parser.add_argument_group("fields of the recipe"),
+    }
+    takes_value = {
+        "--help": False,
+        "-h": False,
+        "--json": False,
+        "--debug": False,
+        "--version": False,
+        "--device": True,
+    }
     for argument in known:
         if argument.place not in groups:
             _add_positional(parser, argument)
@@ -215,7 +241,9 @@ def _add_positional(parser, argument):
     if argument.place == "many":
         parser.add_argument(name, metavar=shown, nargs="+", type=_converter(argument), help=argument.help)
     elif argument.place == "first" and argument.default is not Parameter.empty:
-        parser.add_argument(name, metavar=shown, nargs="?", type=_converter(argument), help=argument.help, default=argparse.SUPPRESS)
+        parser.add_argument(
+            name, metavar=shown, nargs="?", type=_converter(argument), help=argument.help, default=argparse.SUPPRESS
+        )
     else:
         parser.add_argument(name, metavar=shown, type=_converter(argument), help=argument.help)
 
@@ -223,19 +251,27 @@ def _add_positional(parser, argument):
 def _add_option(parser, argument):
     """Adds it; -> {its spelling: whether it takes a value}."""
     about = argument.help.replace("%", "%%")
-    if argument.default is not Parameter.empty and argument.default is not None and not isinstance(argument.default, bool):
+    if (
+        argument.default is not Parameter.empty
+        and argument.default is not None
+        and not isinstance(argument.default, bool)
+    ):
         about += f" (default: {argument.default})".replace("%", "%%")
     if argument.kind is bool:
         opposite = "--no-" + argument.option[2:]
         if argument.default is False:
             parser.add_argument(argument.option, action="store_const", const=True, dest=argument.name, help=about)
             return {argument.option: False}
-        parser.add_argument(argument.option, action=argparse.BooleanOptionalAction, dest=argument.name, default=None, help=about)
+        parser.add_argument(
+            argument.option, action=argparse.BooleanOptionalAction, dest=argument.name, default=None, help=about
+        )
         return {argument.option: False, opposite: False}
     choices = [str(choice) for choice in get_args(_without_none(argument.kind))] if _is_choice(argument.kind) else None
     shown = "{" + ",".join(choices) + "}" if choices else _metavar(argument)
     needed = argument.default is Parameter.empty
-    parser.add_argument(argument.option, dest=argument.name, metavar=shown, type=_converter(argument), required=needed, help=about)
+    parser.add_argument(
+        argument.option, dest=argument.name, metavar=shown, type=_converter(argument), required=needed, help=about
+    )
     return {argument.option: True}
 
 
@@ -280,8 +316,15 @@ def _metavar(argument):
 def _usage(verb, known):
     """Options need no listing twice; what has to be there is named."""
     needed = [f"{a.option} {_metavar(a)}" for a in known if a.place == "option" and a.default is Parameter.empty]
-    places = [f"{_metavar(a)}..." if a.place == "many" else _metavar(a) if a.default is Parameter.empty else f"[{_metavar(a)}]"
-              for a in known if a.place in ("first", "many")]
+    places = [
+        f"{_metavar(a)}..."
+        if a.place == "many"
+        else _metavar(a)
+        if a.default is Parameter.empty
+        else f"[{_metavar(a)}]"
+        for a in known
+        if a.place in ("first", "many")
+    ]
     return " ".join(["alexnet", verb, *places, *needed, "[options]"])
 
 

@@ -2,8 +2,8 @@
 
     alexnet demo        writes ./demo-run; run again, it goes on where it stopped
 
-The pictures are crops of the photographs inside the scikit-image and scikit-learn packages, a class a photograph; what is
-measured on comes from a part of each photograph that shares no pixel with what is trained on.
+The pictures are crops of the photographs inside the scikit-image and scikit-learn packages, a class a photograph; what
+is measured on comes from a part of each photograph that shares no pixel with what is trained on.
 """
 
 import time
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 from alexnet import classifier, rundir
-from alexnet.data import sample, store as stores
+from alexnet.data import sample
+from alexnet.data import store as stores
 from alexnet.data.prepare import prepare
 from alexnet.errors import Misused, Refused
 from alexnet.evaluate import evaluate
@@ -30,7 +31,7 @@ def demo(
     epochs: Annotated[int | None, "fewer or more epochs than the recipe `tiny` has"] = None,
     device="auto",
 ):
-    """Build a small data set, train a small AlexNet on it, measure it with one and ten views, write a report, use it."""
+    """Build a small data set, train a small AlexNet on it, measure it with one and ten views, report, use it."""
     began, out = time.monotonic(), Path(out)
     pictures, store, run, report = (out / name for name in ("pictures", "store", "run", "report.html"))
     _enter(out, pictures)
@@ -38,7 +39,9 @@ def demo(
     if stores.splits(store) == ["train", "val"]:
         say(f"1/5  pictures and store are in {out} already: going on with them")
     else:
-        say("1/5  pictures: crops of the photographs that come with scikit-image and scikit-learn, a class a photograph")
+        say(
+            "1/5  pictures: crops of the photographs that come with scikit-image and scikit-learn, a class a photograph"
+        )
         sample.write(pictures, size=SIZE)
         prepare(str(pictures), str(store), size=SIZE)
     split = stores.open_split(store, "val")
@@ -60,11 +63,21 @@ def demo(
     chance = {places: 1 - min(places, len(split.classes)) / len(split.classes) for places in (1, 5)}
     say(f"done in {seconds(time.monotonic() - began)}")
     return {
-        "run": str(run), "report": report, "classes": len(split.classes), "epochs": trained["epoch"], "evaluations": found,
-        "chance_top1_error": chance[1], "chance_top5_error": chance[5], "verdict": verdict(found[-1], chance[1]),
-        "answers": answers, "seconds": round(time.monotonic() - began, 1),
-        "next": [f"alexnet predict PICTURE... --model {run}", f"alexnet train {store} --recipe tiny --net small64 --out {out}/wider",
-                 "alexnet prepare YOUR_FOLDERS YOUR_STORE --size 64"],
+        "run": str(run),
+        "report": report,
+        "classes": len(split.classes),
+        "epochs": trained["epoch"],
+        "evaluations": found,
+        "chance_top1_error": chance[1],
+        "chance_top5_error": chance[5],
+        "verdict": verdict(found[-1], chance[1]),
+        "answers": answers,
+        "seconds": round(time.monotonic() - began, 1),
+        "next": [
+            f"alexnet predict PICTURE... --model {run}",
+            f"alexnet train {store} --recipe tiny --net small64 --out {out}/wider",
+            "alexnet prepare YOUR_FOLDERS YOUR_STORE --size 64",
+        ],
     }
 
 
@@ -78,15 +91,18 @@ def _enter(out, pictures):
 
 
 def _told(line):
-    say(f"     epoch {line['epoch']:>2}  loss {line['train_loss']:.2f}  error {100 * line['val_top1_error']:5.1f} %  "
-        f"{line['images_per_second']:,.0f} pictures/s")
+    say(
+        f"     epoch {line['epoch']:>2}  loss {line['train_loss']:.2f}  error {100 * line['val_top1_error']:5.1f} %  "
+        f"{line['images_per_second']:,.0f} pictures/s"
+    )
 
 
 def _use(run, pictures, split, device):
     """A few validation pictures with the net just trained, then a whole photograph with the one that ships."""
     own = classifier.load(run, device=device)
-    answers = [_answer(own, str(run), pictures / split.names[place])
-               for place in range(0, len(split), -(-len(split) // SHOWN))]
+    answers = [
+        _answer(own, str(run), pictures / split.names[place]) for place in range(0, len(split), -(-len(split) // SHOWN))
+    ]
     try:
         shipped = classifier.load(None, device=device)
     except Refused:  # a checkout before its first weights
@@ -104,6 +120,9 @@ def verdict(measured, chance):
     """One honest sentence about a measured error."""
     error, high = measured["top1_error"], measured["top1_interval"][1]
     if high >= chance:
-        return f"That is no better than guessing ({100 * chance:.1f} % wrong): something went wrong, look at the report."
+        return (
+            f"That is no better than guessing ({100 * chance:.1f} % wrong): something went wrong, look at the report."
+        )
     how = "far better" if high < chance / 2 else "better"
-    return f"{how.capitalize()} than chance: right on {100 * (1 - error):.0f} of 100 pictures, guessing on {100 * (1 - chance):.0f}."
+    right, guessed = 100 * (1 - error), 100 * (1 - chance)
+    return f"{how.capitalize()} than chance: right on {right:.0f} of 100 pictures, guessing on {guessed:.0f}."

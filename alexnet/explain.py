@@ -16,7 +16,8 @@ from PIL import Image
 
 import alexnet
 from alexnet import classifier, figures, nets, rundir, weights
-from alexnet.data import order, store as stores
+from alexnet.data import order
+from alexnet.data import store as stores
 from alexnet.errors import Refused
 from alexnet.progress import seconds
 
@@ -56,10 +57,14 @@ def explain(
     if conv1 is not None:
         drawings["kernels"] = figures.kernels(conv1, columns=clf.net.row.columns)
     if examples:
-        drawings["predictions"] = figures.panels([e["picture"] for e in examples], [e["name"] for e in examples],
-                                                 [e["top"] for e in examples])
-    written = [str(figures.save(drawing, folder / "figures" / f"{name}.{ending}"))
-               for name, drawing in drawings.items() for ending in ("png", "svg")]
+        drawings["predictions"] = figures.panels(
+            [e["picture"] for e in examples], [e["name"] for e in examples], [e["top"] for e in examples]
+        )
+    written = [
+        str(figures.save(drawing, folder / "figures" / f"{name}.{ending}"))
+        for name, drawing in drawings.items()
+        for ending in ("png", "svg")
+    ]
     measured = measures(clf.card, rundir.read_log(run) if run else [])
     page = [
         _head(clf, run, model),
@@ -74,7 +79,7 @@ def explain(
     return {"report": str(report), "figures": written, "note": note}
 
 
-# ---- what there is to show --------------------------------------------------------------------------------------------
+# ---- what there is to show ------------------------------------------------------------------------------------------
 
 
 def pictures_of(clf, store, *, told, insist):
@@ -83,7 +88,9 @@ def pictures_of(clf, store, *, told, insist):
         return None, "No pictures are shown: the weights do not say where their store is; name one with --store."
     try:
         names = stores.splits(store)
-        split = stores.open_split(store, next((name for name in ("val", "test") if name in names), (names or ["val"])[0]))
+        split = stores.open_split(
+            store, next((name for name in ("val", "test") if name in names), (names or ["val"])[0])
+        )
         weights.same_classes(clf.card, split, "the net")
     except (Refused, OSError) as error:
         if insist:
@@ -127,7 +134,7 @@ def _told(run, name):
     return (rundir.RunDir(run).read(f"{name}.json") or {}) if run else {}
 
 
-# ---- the page, section by section -------------------------------------------------------------------------------------
+# ---- the page, section by section -----------------------------------------------------------------------------------
 
 
 def _head(clf, run, model):
@@ -138,9 +145,11 @@ def _head(clf, run, model):
     path = run.resolve() if run else Path(model)
     title = f"{path.parent.name}/run" if path.name == "run" else path.name
     note = f'<p class="note">{escape(card["note"])}</p>' if card.get("note") else ""
-    return (f'<header><p class="eyebrow">AlexNet report</p><h1>{escape(title)}</h1>'
-            f'<p class="lead">The net <strong>{escape(card["net"])}</strong>, {escape(clf.net.row.title)}{how}, tells '
-            f'<strong>{len(clf.classes):,}</strong> classes apart.</p>{note}')
+    return (
+        f'<header><p class="eyebrow">AlexNet report</p><h1>{escape(title)}</h1>'
+        f'<p class="lead">The net <strong>{escape(card["net"])}</strong>, {escape(clf.net.row.title)}{how}, tells '
+        f"<strong>{len(clf.classes):,}</strong> classes apart.</p>{note}"
+    )
 
 
 def _errors(clf, measured):
@@ -163,21 +172,35 @@ def _tile(one, key, places, chance):
     error, interval = one[f"{key}_error"], one.get(f"{key}_interval")
     views = {1: "one view", 10: "ten views"}.get(one.get("views", 1), f"{one.get('views')} views")
     within = f"95&nbsp;% interval {100 * interval[0]:.1f}–{100 * interval[1]:.1f}" if interval else "&nbsp;"
-    return (f'<div class="measure"><h3>Top-{places} error, {views}</h3><p class="value">{100 * error:.1f}<small> %</small></p>'
-            f'<p class="within">{within}</p><div class="track"><i style="width:{100 * error:.1f}%"></i>'
-            f'<b style="left:{100 * chance:.1f}%"></b></div><p class="chance"><b></b>chance {100 * chance:.1f} %</p></div>')
+    return (
+        f'<div class="measure"><h3>Top-{places} error, {views}</h3><p class="value">{100 * error:.1f}<small> %</small></p>'
+        f'<p class="within">{within}</p><div class="track"><i style="width:{100 * error:.1f}%"></i>'
+        f'<b style="left:{100 * chance:.1f}%"></b></div><p class="chance"><b></b>chance {100 * chance:.1f} %</p></div>'
+    )
 
 
 def _curves(lines):
     if not lines:
         return ""
     first, last = lines[0], lines[-1]
-    names = ("Training and held-out loss over the epochs", "Top-1 and top-5 error over the epochs", "Learning rate over the epochs")
+    names = (
+        "Training and held-out loss over the epochs",
+        "Top-1 and top-5 error over the epochs",
+        "Learning rate over the epochs",
+    )
     drawings = (figures.loss_curve(lines), figures.error_curve(lines), figures.rate_curve(lines))
-    drawn = "".join(f'<figure role="img" aria-label="{name}">{figures.as_svg(drawing)}</figure>'
-                    for name, drawing in zip(names, drawings))
-    said = (f"{len(lines)} epochs: the top-1 error went from {100 * first['val_top1_error']:.1f}&nbsp;% after the first to "
-            f"{100 * last['val_top1_error']:.1f}&nbsp;% after the last.") if len(lines) > 1 else "One epoch."
+    drawn = "".join(
+        f'<figure role="img" aria-label="{name}">{figures.as_svg(drawing)}</figure>'
+        for name, drawing in zip(names, drawings)
+    )
+    said = (
+        (
+            f"{len(lines)} epochs: the top-1 error went from {100 * first['val_top1_error']:.1f}&nbsp;% after the first to "
+            f"{100 * last['val_top1_error']:.1f}&nbsp;% after the last."
+        )
+        if len(lines) > 1
+        else "One epoch."
+    )
     return f'<section><h2>Learning curves</h2><p>{said}</p><div class="curves">{drawn}</div></section>'
 
 
@@ -186,19 +209,25 @@ def _kernels(clf, drawing):
         return ""
     layer, columns = clf.net.row.layers[0], clf.net.row.columns
     apart = " Those of the first column stand above those of the second." if columns == 2 else ""
-    said = (f"What the net looks for first: the {layer.maps} kernels of {layer.kernel} × {layer.kernel} × 3 weights that see the "
-            f"picture itself, all on one scale, as in Figure 3 of the paper.{apart}")
-    return (f'<section><h2>First-layer kernels</h2><p>{said}</p><figure class="kernels">'
-            f'<img alt="{layer.maps} kernels of the first layer" src="{_embedded(figures.as_png(drawing), "png")}"></figure></section>')
+    said = (
+        f"What the net looks for first: the {layer.maps} kernels of {layer.kernel} × {layer.kernel} × 3 weights that see the "
+        f"picture itself, all on one scale, as in Figure 3 of the paper.{apart}"
+    )
+    return (
+        f'<section><h2>First-layer kernels</h2><p>{said}</p><figure class="kernels">'
+        f'<img alt="{layer.maps} kernels of the first layer" src="{_embedded(figures.as_png(drawing), "png")}"></figure></section>'
+    )
 
 
 def _pictures(examples, gallery, note):
     if not examples:
         return f'<section><h2>Pictures</h2><p class="note">{escape(note or "")}</p></section>'
     right = sum(e["top"][0][2] for e in examples)
-    said = (f"{len(examples)} pictures drawn at random from <em>{escape(gallery.name)}</em> under their true names, and the net's five "
-            f'likeliest classes from one view: <span class="key right"></span> ✓ the true one, <span class="key"></span> another. '
-            f"In {right} of {len(examples)} the true class stands first. Figure 4 of the paper.")
+    said = (
+        f"{len(examples)} pictures drawn at random from <em>{escape(gallery.name)}</em> under their true names, and the net's five "
+        f'likeliest classes from one view: <span class="key right"></span> ✓ the true one, <span class="key"></span> another. '
+        f"In {right} of {len(examples)} the true class stands first. Figure 4 of the paper."
+    )
     return f'<section><h2>What it sees</h2><p>{said}</p><div class="pictures">{"".join(map(_card, examples))}</div></section>'
 
 
@@ -206,11 +235,15 @@ def _card(example):
     bars = []
     for name, probability, correct in example["top"]:
         mark, style = ("✓ ", ' class="right"') if correct else ("", "")
-        bars.append(f'<li{style} style="--share:{100 * probability:.1f}%"><span title="{escape(name)}">{mark}{escape(_first(name))}'
-                    f"</span><span>{_share(probability)}</span></li>")
+        bars.append(
+            f'<li{style} style="--share:{100 * probability:.1f}%"><span title="{escape(name)}">{mark}{escape(_first(name))}'
+            f"</span><span>{_share(probability)}</span></li>"
+        )
     image, name = _picture(example["picture"]), escape(_first(example["name"]))
-    return (f'<figure class="picture"><img alt="a picture of the class {name}" src="{image}"><figcaption><h3>{name}</h3>'
-            f'<ol>{"".join(bars)}</ol></figcaption></figure>')
+    return (
+        f'<figure class="picture"><img alt="a picture of the class {name}" src="{image}"><figcaption><h3>{name}</h3>'
+        f"<ol>{''.join(bars)}</ol></figcaption></figure>"
+    )
 
 
 def _facts(clf, run, gallery, lines):
@@ -219,25 +252,47 @@ def _facts(clf, run, gallery, lines):
     last = lines[-1] if lines else {}
     size = sum(shape.parameters for shape in nets.shapes(row, len(clf.classes)))
     groups = {
-        "Network": {"net": f"{row.name}: {row.title}", "parameters": f"{size:,}", "sees": f"{row.crop} × {row.crop} pixels, cut from "
-                    f"{card['size']} × {card['size']}", "classes": f"{len(clf.classes):,}", "weights of epoch": card.get("epoch"),
-                    "centred on": {"image": "the mean picture", "colour": "the mean colour"}.get(card.get("centring")),
-                    "temperature": f"{card.get('temperature', 1.0):g}"},
-        "Data": {"store": data.get("store") or told.get("store"), "fingerprint": (data.get("fingerprint") or "")[:16],
-                 "trained on": _counted(data.get("images")), "measured on": _counted(last.get("val_images")),
-                 "refused": _counted(gallery.split.refused) if gallery else None, "licence": data.get("licence"),
-                 "weights chosen on": last.get("select")},
-        "Machine": {"device": " ".join(str(machine[k]) for k in ("device", "device_name") if machine.get(k)),
-                    "cores, threads": f"{machine['cores']}, {machine['threads']}" if machine.get("cores") else None,
-                    "torch": machine.get("torch"), "python": machine.get("python"), "system": machine.get("platform"),
-                    "alexnet": machine.get("alexnet") or alexnet.__version__, "commit": machine.get("commit")},
-        "Time": {"started": machine.get("started"), "took": seconds(last["seconds"]) if "seconds" in last else None,
-                 "epochs": len(lines) or None, "pictures a second": f"{np.median([l['images_per_second'] for l in lines]):,.0f}"
-                 if lines else None, "waited for data": _waited(last.get("ledger"))},
+        "Network": {
+            "net": f"{row.name}: {row.title}",
+            "parameters": f"{size:,}",
+            "sees": f"{row.crop} × {row.crop} pixels, cut from {card['size']} × {card['size']}",
+            "classes": f"{len(clf.classes):,}",
+            "weights of epoch": card.get("epoch"),
+            "centred on": {"image": "the mean picture", "colour": "the mean colour"}.get(card.get("centring")),
+            "temperature": f"{card.get('temperature', 1.0):g}",
+        },
+        "Data": {
+            "store": data.get("store") or told.get("store"),
+            "fingerprint": (data.get("fingerprint") or "")[:16],
+            "trained on": _counted(data.get("images")),
+            "measured on": _counted(last.get("val_images")),
+            "refused": _counted(gallery.split.refused) if gallery else None,
+            "licence": data.get("licence"),
+            "weights chosen on": last.get("select"),
+        },
+        "Machine": {
+            "device": " ".join(str(machine[k]) for k in ("device", "device_name") if machine.get(k)),
+            "cores, threads": f"{machine['cores']}, {machine['threads']}" if machine.get("cores") else None,
+            "torch": machine.get("torch"),
+            "python": machine.get("python"),
+            "system": machine.get("platform"),
+            "alexnet": machine.get("alexnet") or alexnet.__version__,
+            "commit": machine.get("commit"),
+        },
+        "Time": {
+            "started": machine.get("started"),
+            "took": seconds(last["seconds"]) if "seconds" in last else None,
+            "epochs": len(lines) or None,
+            "pictures a second": f"{np.median([l['images_per_second'] for l in lines]):,.0f}" if lines else None,
+            "waited for data": _waited(last.get("ledger")),
+        },
         "Recipe": {key.replace("_", " "): _shown(value) for key, value in recipe.items()},
     }
-    tables = "".join(f'<div{" class=wide" if title == "Recipe" else ""}><h3>{title}</h3><table>{rows}</table></div>' for title, facts in groups.items()
-                     if (rows := "".join(_row(name, value) for name, value in facts.items())))
+    tables = "".join(
+        f"<div{' class=wide' if title == 'Recipe' else ''}><h3>{title}</h3><table>{rows}</table></div>"
+        for title, facts in groups.items()
+        if (rows := "".join(_row(name, value) for name, value in facts.items()))
+    )
     command = machine.get("command")
     ran = f"<h3>Command</h3><pre><code>{escape(command)}</code></pre>" if command else ""
     return f'<section><h2>The facts</h2><p>What was run, on what, for how long.</p><div class="facts">{tables}</div>{ran}</section></main>'
@@ -287,6 +342,8 @@ def _page(title, sections):
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     closing = f"<footer>Written by <code>alexnet explain</code> {alexnet.__version__} on {rundir.now()}.</footer>"
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
-            f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'
-            f"<style>\n{style}</style></head><body>\n" + "\n".join(sections) + f"\n{closing}\n</body></html>\n")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'
+        f"<style>\n{style}</style></head><body>\n" + "\n".join(sections) + f"\n{closing}\n</body></html>\n"
+    )

@@ -1,4 +1,4 @@
-"""Draws arrays and log lines: first-layer kernels (Figure 3 of the paper), learning curves, pictures with bars (Figure 4).
+"""Draws arrays and log lines: first-layer kernels (Figure 3 of the paper), learning curves, pictures with bars (4).
 
 Every function returns a matplotlib Figure with its own canvas: no pyplot, nothing global, safe in threads. Colours are
 told apart by the colour-blind, and nothing is said by colour alone: lines differ in dash and carry their names.
@@ -108,14 +108,20 @@ def _bars(axes, top):
 
 def _loss(axes, lines):
     _axes(axes, "loss")
-    shown = [_line(axes, lines, "train_loss", "training", BLUE, "-"), _line(axes, lines, "log_loss", "held out", ORANGE, "--")]
+    shown = [
+        _line(axes, lines, "train_loss", "training", BLUE, "-"),
+        _line(axes, lines, "log_loss", "held out", ORANGE, "--"),
+    ]
     _reach(axes, shown)
     _name_lines(axes, shown)
 
 
 def _errors(axes, lines):
     _axes(axes, "error on held-out pictures")
-    shown = [_line(axes, lines, "val_top1_error", "top-1", ORANGE, "-"), _line(axes, lines, "val_top5_error", "top-5", GREEN, "--")]
+    shown = [
+        _line(axes, lines, "val_top1_error", "top-1", ORANGE, "-"),
+        _line(axes, lines, "val_top5_error", "top-5", GREEN, "--"),
+    ]
     _reach(axes, shown, ceiling=1.0)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
     _name_lines(axes, shown)
@@ -156,8 +162,16 @@ def _name_lines(axes, shown):
     for (name, _, values, colour), height in zip(ends, heights):
         value = axes.yaxis.get_major_formatter()
         number = f"{values[-1]:.1%}".replace("%", " %") if isinstance(value, PercentFormatter) else f"{values[-1]:.2f}"
-        axes.annotate(f"{name}\n{number}", (1.02, height - over), xycoords="axes fraction", color=colour, fontsize=9,
-                      fontweight="bold", va="center", linespacing=1.15)
+        axes.annotate(
+            f"{name}\n{number}",
+            (1.02, height - over),
+            xycoords="axes fraction",
+            color=colour,
+            fontsize=9,
+            fontweight="bold",
+            va="center",
+            linespacing=1.15,
+        )
 
 
 def _reach(axes, shown, ceiling=None):

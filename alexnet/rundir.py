@@ -16,12 +16,15 @@ from alexnet.errors import Refused
 
 METRICS = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second",
            "waiting", "seconds")
+EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_second": "images_per_second", "train/waiting": "waiting",
+          "val/loss": "log_loss", "val/top1_error": "val_top1_error", "val/top5_error": "val_top5_error"}
 
 
 class RunDir:
     def __init__(self, path):
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
+        self.events = None  # TensorBoard's writer, once there is something to write
 
     def open(self, *, resume):
         """Make the folder. A folder with something in it is only entered to resume."""
@@ -46,6 +49,7 @@ class RunDir:
             file.write(json.dumps({"event": event, **facts}) + "\n")
         if event == "epoch":
             self._write_metrics()
+            self._write_events(facts)
 
     def log_size(self):
         file = self.path / "log.jsonl"
@@ -63,6 +67,17 @@ class RunDir:
             table.writeheader()
             table.writerows(epochs(self.path))
         os.replace(self.path / "metrics.csv.new", self.path / "metrics.csv")
+
+    def _write_events(self, line):
+        """For TensorBoard, where it is installed."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self.events = self.events or SummaryWriter(self.path / "tensorboard", purge_step=line["epoch"])
+        for tag, key in EVENTS.items():
+            self.events.add_scalar(tag, line[key], line["epoch"])
+        self.events.flush()
 
     def save(self, name, files):
         """A whole checkpoint or none: `files` (name -> bytes) go into a new folder, with their checksums, which then takes

@@ -23,7 +23,7 @@ from alexnet.errors import Refused
 from alexnet.evaluate import Member, measure
 from alexnet.net import AlexNet
 from alexnet.parts import check, choose_row, parts
-from alexnet.progress import Progress, say
+from alexnet.progress import Progress, say, seconds
 
 MAY_CHANGE = ("stop_error", "stop_minutes", "stop_patience", "save_minutes")  # when a run is resumed
 LOOK_EVERY = 0.5  # seconds between readings of the loss off the device
@@ -124,9 +124,8 @@ class Loop:
                 self.ledger["step"] += now - began - (self.feed.waited - waited)
                 self.ledger["waiting"] += self.feed.waited - waited
                 if now - looked > LOOK_EVERY or self.step == self.steps:
-                    looked, facts = now, self.look()
-                    facts["waiting"] = f"{self.waiting():.0%}"
-                    bar.advance(0, **facts)
+                    looked = now
+                    bar.advance(0, **self.look())
                 bar.advance(len(labels))
                 if self.signals.caught or now - self.saved > recipe.save_minutes * 60:
                     self.save()
@@ -170,7 +169,14 @@ class Loop:
         total, count = self.totals.tolist()
         loss = total / max(count, 1)
         self.alarm(loss)
-        return {"loss": f"{loss:.3f}", "rate": f"{self.rate():.2g}"}
+        error = {"error": f"{self.line['val_top1_error']:.1%}"} if self.line else {}
+        return {"loss": f"{loss:.3f}", **error, "rate": f"{self.rate():.2g}", "waiting": f"{self.waiting():.0%}", "in all": self.left()}
+
+    def left(self):
+        """How long the rest of the run takes at this epoch's speed, without the measuring."""
+        spent = sum(self.ledger[k] - self.epoch_ledger[k] for k in ("step", "waiting"))
+        steps = (self.recipe.epochs - self.epoch) * self.steps - self.step
+        return seconds(spent / max(self.step, 1) * steps)
 
     def alarm(self, loss):
         """The oldest complaint about this network: the loss sits at ln(classes) for days and nobody says so."""

@@ -9,13 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from alexnet import nets
+from alexnet.data.picture import RESAMPLING
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.net import AlexNet
 from alexnet.rundir import replace_file
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
-RESAMPLING = "shorter side to size, central square, bilinear with antialiasing"
 
 
 def card(net, *, classes, size, centring, **facts):

@@ -12,7 +12,8 @@ from PIL import Image
 
 import alexnet
 from alexnet import classifier, evaluate, weights
-from alexnet.data import augment, picture, store as stores
+from alexnet.data import augment, picture
+from alexnet.data import store as stores
 from alexnet.errors import Misused, Refused
 
 
@@ -54,7 +55,9 @@ def test_probabilities_are_those_of_evaluate(clf, run, store):
 
 def test_temperature_of_the_card_is_applied(run, cat):
     net, mean, card = weights.read(run)
-    plain, warm = (classifier.Classifier(net, mean, {**card, "temperature": t}, device=torch.device("cpu")) for t in (1.0, 4.0))
+    plain, warm = (
+        classifier.Classifier(net, mean, {**card, "temperature": t}, device=torch.device("cpu")) for t in (1.0, 4.0)
+    )
     assert [r.index for r in plain(cat)] == [r.index for r in warm(cat)]
     assert warm(cat)[0].probability < plain(cat)[0].probability
 
@@ -93,9 +96,18 @@ def test_paths_are_found_in_order(tmp_path, monkeypatch):
         file.write_bytes(b"")
     (tmp_path / "[x].png").write_bytes(b"")  # a name, not a pattern
     monkeypatch.chdir(tmp_path)
-    assert [path for path, _ in classifier.paths(["."])] == ["./[x].png", "./a.png", "./b/1.JPG", "./b/2.png", "./b/c/3.webp"]
+    assert [path for path, _ in classifier.paths(["."])] == [
+        "./[x].png",
+        "./a.png",
+        "./b/1.JPG",
+        "./b/2.png",
+        "./b/c/3.webp",
+    ]
     assert list(classifier.paths(["b/*.png", "[x].png", "no*.gif"])) == [
-        ("b/2.png", None), ("[x].png", None), ("no*.gif", "nothing matches this pattern")]
+        ("b/2.png", None),
+        ("[x].png", None),
+        ("no*.gif", "nothing matches this pattern"),
+    ]
     (tmp_path / "empty").mkdir()
     assert list(classifier.paths(["empty"])) == [("empty", "there is no picture in this folder")]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a.png\r\n\nb/2.png\ncaf\xe9.png")))
@@ -108,7 +120,9 @@ def test_predict_keeps_the_order_over_several_batches(run, pictures, monkeypatch
     monkeypatch.setattr(classifier, "BATCH", 5)
     given = [str(path) for path in sorted(pictures.glob("val/*/*.png"))][:13]
     heard = []
-    found = alexnet.predict(*given[:7], "missing.png", *given[7:], model=run, top=1, device="cpu", on_answer=heard.append)
+    found = alexnet.predict(
+        *given[:7], "missing.png", *given[7:], model=run, top=1, device="cpu", on_answer=heard.append
+    )
     assert [one["path"] for one in found] == [*given[:7], "missing.png", *given[7:]] and heard == found
     clf = classifier.load(run, device="cpu")
     assert [one["top"][0]["index"] for one in found if "top" in one] == [ranked[0].index for ranked in clf(given)]
@@ -138,10 +152,15 @@ def test_parquet_is_written_or_its_extra_named(run, cat, tmp_path):
     assert [row["path"] for row in rows] == [one["path"] for one in found] and rows[1]["error"] == found[1]["error"]
 
 
-@pytest.mark.parametrize("settings, said", [
-    ({"out": "a.xlsx"}, "ending may be"), ({"out": "no/such/a.csv"}, "folder no/such is not there"), ({"top": 0}, "--top is 0"),
-    ({"device": "tpu9"}, "device 'tpu9'"),
-])
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"out": "a.xlsx"}, "ending may be"),
+        ({"out": "no/such/a.csv"}, "folder no/such is not there"),
+        ({"top": 0}, "--top is 0"),
+        ({"device": "tpu9"}, "device 'tpu9'"),
+    ],
+)
 def test_predict_refuses_before_it_reads(run, cat, settings, said):
     with pytest.raises(Refused, match=said):
         alexnet.predict(str(cat), model=run, **settings)

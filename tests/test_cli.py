@@ -1,11 +1,11 @@
-"""The command: options read off signatures and accepted anywhere, answers as tables or JSON, one-sentence errors, exit codes."""
+"""The command: options read off signatures and accepted anywhere, answers as tables or JSON, errors, exit codes."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -14,8 +14,17 @@ from PIL import Image
 from alexnet import answers, cli
 from alexnet.errors import Misused, Refused
 
-KEYS_OF_AN_EPOCH = ["epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr",
-                    "images_per_second"]
+KEYS_OF_AN_EPOCH = [
+    "epoch",
+    "images",
+    "train_loss",
+    "val_images",
+    "val_top1_error",
+    "val_top5_error",
+    "log_loss",
+    "lr",
+    "images_per_second",
+]
 
 
 @pytest.fixture
@@ -40,7 +49,7 @@ def sheet(
     *,
     wide_open: Annotated[float, "how wide"] = 0.5,
     kind: Literal["plain", "fancy", 3] = "plain",
-    limit: Optional[int] = 7,
+    limit: int | None = 7,
     size: int,
     careful: bool = True,
     loud: bool = False,
@@ -53,7 +62,9 @@ def read(*words, function=sheet):
 
 
 def test_options_are_read_off_the_signature():
-    given, asked = read("a", "--size", "3", "--wide-open=0.25", "--kind", "3", "--no-careful", "--loud", "--limit", "none")
+    given, asked = read(
+        "a", "--size", "3", "--wide-open=0.25", "--kind", "3", "--no-careful", "--loud", "--limit", "none"
+    )
     assert given.positionals == ["a"]
     assert given.keywords == {"size": 3, "wide_open": 0.25, "kind": 3, "careful": False, "loud": True}
     assert not asked["json"]
@@ -69,19 +80,22 @@ def test_options_stand_anywhere():
     assert read("-", "--size", "-3")[0] == (["-"], {"size": -3})
 
 
-@pytest.mark.parametrize("words, said", [
-    (["a", "--size", "three"], "--size is 'three'; it wants a whole number."),
-    (["a", "--size", "3", "--kind", "fanzy"], "--kind is 'fanzy': did you mean fancy?"),
-    (["a", "--siz", "3"], "nets has no option --siz: did you mean --size?"),
-    (["a", "--wide_open", "3"], "nets has no option --wide_open: did you mean --wide-open?"),
-    (["a", "--size"], "--size wants a value"),
-    (["a", "--size", "--json"], "--size wants a value"),
-    (["a", "--size", "3", "--loud=yes"], "--loud takes no value, 'yes' was given."),
-    (["a"], "these are missing: --size"),
-    (["--size", "3"], "these are missing: FIRST"),
-    (["a", "b", "--size", "3"], "unrecognized arguments: b"),
-    (["a", "--size", "3", "--on-page", "x"], "nets has no option --on-page"),
-])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["a", "--size", "three"], "--size is 'three'; it wants a whole number."),
+        (["a", "--size", "3", "--kind", "fanzy"], "--kind is 'fanzy': did you mean fancy?"),
+        (["a", "--siz", "3"], "nets has no option --siz: did you mean --size?"),
+        (["a", "--wide_open", "3"], "nets has no option --wide_open: did you mean --wide-open?"),
+        (["a", "--size"], "--size wants a value"),
+        (["a", "--size", "--json"], "--size wants a value"),
+        (["a", "--size", "3", "--loud=yes"], "--loud takes no value, 'yes' was given."),
+        (["a"], "these are missing: --size"),
+        (["--size", "3"], "these are missing: FIRST"),
+        (["a", "b", "--size", "3"], "unrecognized arguments: b"),
+        (["a", "--size", "3", "--on-page", "x"], "nets has no option --on-page"),
+    ],
+)
 def test_a_slip_is_answered(words, said):
     with pytest.raises(Misused) as caught:
         read(*words)
@@ -97,15 +111,21 @@ def test_fields_of_the_recipe_are_options_of_train():
     assert set(recipes.options()) <= known
 
 
-@pytest.mark.parametrize("words, said", [
-    (["trian"], "there is no verb 'trian': did you mean train?"),
-    (["--jsn"], "there is no option --jsn"),
-    (["nets", "papr"], "there is no net 'papr': did you mean paper?"),
-    (["predict"], "these are missing: IMAGE"),
-    (["train", "STORE", "--out", "RUN", "--crop", "windov"], "--crop is 'windov': did you mean window?"),
-    (["train", "STORE", "--out", "RUN", "--moment", "0.9"], "train has no option --moment: did you mean --momentum"),
-    (["evaluate"], "these are missing: MODEL"),
-])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["trian"], "there is no verb 'trian': did you mean train?"),
+        (["--jsn"], "there is no option --jsn"),
+        (["nets", "papr"], "there is no net 'papr': did you mean paper?"),
+        (["predict"], "these are missing: IMAGE"),
+        (["train", "STORE", "--out", "RUN", "--crop", "windov"], "--crop is 'windov': did you mean window?"),
+        (
+            ["train", "STORE", "--out", "RUN", "--moment", "0.9"],
+            "train has no option --moment: did you mean --momentum",
+        ),
+        (["evaluate"], "these are missing: MODEL"),
+    ],
+)
 def test_wrong_usage_is_one_sentence_and_2(alexnet, words, said):
     code, out, err = alexnet(*words)
     assert (code, out) == (2, "") and said in err and err.count("\n") == 1
@@ -163,7 +183,9 @@ def test_predict_answers_in_order_whatever_is_in_it(alexnet, run, pictures, tmp_
     Image.new("RGB", (70, 90), "red").save(tmp_path / "red.png")
     os.rename(tmp_path / "red.png", odd)
     good = pictures / "val" / "cat" / "0001.png"
-    code, out, err = alexnet("predict", good, "--top", 2, broken, os.fsdecode(odd), "nothing.jpg", "--model", run, "--json")
+    code, out, err = alexnet(
+        "predict", good, "--top", 2, broken, os.fsdecode(odd), "nothing.jpg", "--model", run, "--json"
+    )
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 1 and err == ""
     assert [line["path"] for line in lines] == [str(good), str(broken), str(tmp_path / "caf\\xe9.png"), "nothing.jpg"]
@@ -175,19 +197,29 @@ def test_predict_answers_in_order_whatever_is_in_it(alexnet, run, pictures, tmp_
 
 
 def command(*words, **settings):
-    return subprocess.Popen([sys.executable, "-m", "alexnet", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **settings)
+    return subprocess.Popen(
+        [sys.executable, "-m", "alexnet", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **settings,
+    )
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_training_behind_a_checkpoint(store, tmp_path, number, code):
     run = tmp_path / "run"
-    with command("train", store, "--recipe", "tiny", "--out", run, "--epochs", "500", "--batch-size", "64", "--json") as training:
+    with command(
+        "train", store, "--recipe", "tiny", "--out", run, "--epochs", "500", "--batch-size", "64", "--json"
+    ) as training:
         line = json.loads(training.stdout.readline())
         training.send_signal(number)
         rest, err = training.communicate(timeout=60)
     assert training.returncode == code and "--resume" in err and "Traceback" not in err
-    assert list(line) == KEYS_OF_AN_EPOCH and all(list(json.loads(one)) == KEYS_OF_AN_EPOCH for one in rest.splitlines())
+    assert list(line) == KEYS_OF_AN_EPOCH and all(
+        list(json.loads(one)) == KEYS_OF_AN_EPOCH for one in rest.splitlines()
+    )
     assert (run / "checkpoints" / "last" / "weights.safetensors").exists()
 
 

@@ -28,7 +28,13 @@ def test_demo_leaves_other_folders_alone(tmp_path):
         demo.demo(out=str(tmp_path))
 
 
-@pytest.mark.parametrize("error, high, said", [(0.1, 0.15, "Far better than chance: right on 90 of 100"), (0.7, 0.8, "Better than"),
-                                               (0.93, 0.95, "no better than guessing")])
+@pytest.mark.parametrize(
+    "error, high, said",
+    [
+        (0.1, 0.15, "Far better than chance: right on 90 of 100"),
+        (0.7, 0.8, "Better than"),
+        (0.93, 0.95, "no better than guessing"),
+    ],
+)
 def test_what_is_claimed_is_what_was_measured(error, high, said):
     assert said in demo.verdict({"top1_error": error, "top1_interval": [0, high]}, 0.9375)

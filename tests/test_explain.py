@@ -18,7 +18,9 @@ def own_run(run, tmp_path_factory):
     """A copy of the run, measured with ten views too, that tests may write into."""
     path = tmp_path_factory.mktemp("explained") / "run"
     shutil.copytree(run, path)
-    rundir.RunDir(path).log("evaluate", views=10, top1_error=0.123, top5_error=0.01, images=48, split="val", top1_interval=[0.1, 0.2])
+    rundir.RunDir(path).log(
+        "evaluate", views=10, top1_error=0.123, top5_error=0.01, images=48, split="val", top1_interval=[0.1, 0.2]
+    )
     return path
 
 
@@ -38,7 +40,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.targets += [value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "action")]
+        self.targets += [
+            value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "action")
+        ]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -62,8 +66,19 @@ def test_report_of_a_run_holds_everything_and_fetches_nothing(own_run, explained
     assert not re.search(r"url\(\s*['\"]?(?!#)|@import", text) and "script" not in page.tags
     assert page.tags.count("img") == 1 + 8 and page.tags.count("svg") == 3  # kernels, pictures; curves
     words = " ".join(page.words)
-    for expected in ("chance 93.8 %", "Learning curves", "First-layer kernels", "What it sees", "tiny64", "128 pictures",
-                     "lean a little to the good side", "batch size", "Top-1 error, one view", "Top-1 error, ten views", "12.3"):
+    for expected in (
+        "chance 93.8 %",
+        "Learning curves",
+        "First-layer kernels",
+        "What it sees",
+        "tiny64",
+        "128 pictures",
+        "lean a little to the good side",
+        "batch size",
+        "Top-1 error, one view",
+        "Top-1 error, ten views",
+        "12.3",
+    ):
         assert expected in words, expected
     for name in ("curves", "kernels", "predictions"):
         assert Image.open(own_run / "figures" / f"{name}.png").width > 300

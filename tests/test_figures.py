@@ -1,4 +1,4 @@
-"""Figures from arrays: the kernels' sheet pixel by pixel, files that open, equal bytes for equal figures, nothing global."""
+"""Figures from arrays: the kernels' sheet pixel by pixel, files that open, equal figures as equal bytes, nothing global."""
 
 import io
 import math
@@ -11,8 +11,17 @@ from PIL import Image
 
 from alexnet import figures
 
-LINES = [{"epoch": e + 1, "train_loss": 2 / (e + 1), "log_loss": 2.2 / (e + 1), "val_top1_error": 0.9 / (e + 1),
-          "val_top5_error": 0.5 / (e + 1), "lr": 0.01} for e in range(5)]
+LINES = [
+    {
+        "epoch": e + 1,
+        "train_loss": 2 / (e + 1),
+        "log_loss": 2.2 / (e + 1),
+        "val_top1_error": 0.9 / (e + 1),
+        "val_top5_error": 0.5 / (e + 1),
+        "lr": 0.01,
+    }
+    for e in range(5)
+]
 
 
 def test_kernels_share_one_range_and_stand_apart():
@@ -36,7 +45,9 @@ def test_columns_begin_their_own_rows():
 
 
 @pytest.mark.parametrize("draw", [figures.curves, figures.loss_curve, figures.error_curve, figures.rate_curve])
-@pytest.mark.parametrize("lines", [LINES, LINES[:1], [], [{**LINES[0], "train_loss": math.nan, "log_loss": None}, LINES[1]]])
+@pytest.mark.parametrize(
+    "lines", [LINES, LINES[:1], [], [{**LINES[0], "train_loss": math.nan, "log_loss": None}, LINES[1]]]
+)
 def test_curves_of_any_log(draw, lines):
     assert Image.open(io.BytesIO(figures.as_png(draw(lines)))).width > 300
 
@@ -62,7 +73,10 @@ def test_an_embedded_drawing_takes_the_page_s_colours_and_fetches_nothing():
     assert text.startswith("<svg") and "currentColor" in text and figures.INK not in text and "<!DOCTYPE" not in text
     ElementTree.fromstring(text)
     other = figures.as_svg(figures.loss_curve(LINES))
-    ids = [set(part.split('"')[0] for part in drawing.split(' id="')[1:] if part.startswith("f")) for drawing in (text, other)]
+    ids = [
+        set(part.split('"')[0] for part in drawing.split(' id="')[1:] if part.startswith("f"))
+        for drawing in (text, other)
+    ]
     assert ids[0] and not ids[0] & ids[1]  # two drawings may stand in one page
 
 

@@ -1,4 +1,4 @@
-"""The house holds: a file imports only from lower floors, each library has one door, files and functions stay readable."""
+"""The house holds: a file imports only from lower floors, each library has one door, files stay readable."""
 
 import ast
 from pathlib import Path
@@ -11,28 +11,69 @@ TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in FIL
 
 GROUND = {"errors", "progress", "device"}  # anyone may stand on these
 FLOORS = {  # the first match counts; a folder is one room, whose files may import each other
-    "errors": 0, "progress": 0, "device": 0,
-    "nets": 0, "recipes": 0, "ops": 0, "optim": 0, "parallel": 0, "figures": 0,
-    "net": 1, "data": 1, "rundir": 1,
-    "weights": 2, "towers": 2, "parts": 2, "evaluate": 2.5,  # which reads weights
-    "train": 3, "engines": 3, "exchange": 3,
-    "classifier": 4, "features": 4,
-    "transfer": 5, "explain": 5, "inspection": 5,
-    "bench": 6, "scale": 6, "serve": 6, "demo": 6, "answers": 6,
-    "cli": 7, "__main__": 8, "__init__": 8,
+    "errors": 0,
+    "progress": 0,
+    "device": 0,
+    "nets": 0,
+    "recipes": 0,
+    "ops": 0,
+    "optim": 0,
+    "parallel": 0,
+    "figures": 0,
+    "net": 1,
+    "data": 1,
+    "rundir": 1,
+    "weights": 2,
+    "towers": 2,
+    "parts": 2,
+    "evaluate": 2.5,  # which reads weights
+    "train": 3,
+    "engines": 3,
+    "exchange": 3,
+    "classifier": 4,
+    "features": 4,
+    "transfer": 5,
+    "explain": 5,
+    "inspection": 5,
+    "bench": 6,
+    "scale": 6,
+    "serve": 6,
+    "demo": 6,
+    "answers": 6,
+    "cli": 7,
+    "__main__": 8,
+    "__init__": 8,
 }
 DOORS = {  # library -> the only rooms that may open it
     "matplotlib": {"figures"},
     "triton": {"ops/triton"},
     "argparse": {"cli"},
     "ray": {"scale"},
-    "fastapi": {"serve"}, "starlette": {"serve"}, "uvicorn": {"serve"},
-    "onnx": {"exchange", "engines"}, "onnxruntime": {"exchange", "engines"}, "openvino": {"exchange", "engines"},
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "onnx": {"exchange", "engines"},
+    "onnxruntime": {"exchange", "engines"},
+    "openvino": {"exchange", "engines"},
     "torchvision": set(),
     "pickle": {"exchange"},
 }
-WITHOUT_TORCH = ("data/picture", "data/sources", "data/prepare", "data/packing", "data/store", "data/order", "data/sample", "figures",
-                 "nets", "recipes", "answers", "cli", "errors", "progress")
+WITHOUT_TORCH = (
+    "data/picture",
+    "data/sources",
+    "data/prepare",
+    "data/packing",
+    "data/store",
+    "data/order",
+    "data/sample",
+    "figures",
+    "nets",
+    "recipes",
+    "answers",
+    "cli",
+    "errors",
+    "progress",
+)
 
 
 def room(name):
@@ -62,7 +103,9 @@ def test_imports_come_from_lower_floors(name):
     for other in own(TREES[name]):
         if other == here or other in GROUND - {here} or other.startswith("__"):
             continue
-        assert FLOORS[other] < FLOORS[here], f"alexnet/{name}.py (floor {FLOORS[here]}) imports {other} (floor {FLOORS[other]})"
+        assert FLOORS[other] < FLOORS[here], (
+            f"alexnet/{name}.py (floor {FLOORS[here]}) imports {other} (floor {FLOORS[other]})"
+        )
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -78,16 +121,22 @@ def test_each_library_has_its_door(name):
     for module in imported(TREES[name]):
         library = module.split(".")[0]
         if library in DOORS:
-            assert any(name == door or name.startswith(f"{door}/") for door in DOORS[library]), f"alexnet/{name}.py imports {module}"
+            assert any(name == door or name.startswith(f"{door}/") for door in DOORS[library]), (
+                f"alexnet/{name}.py imports {module}"
+            )
         if library == "torch":
-            assert not name.startswith(tuple(f"{n}/" for n in WITHOUT_TORCH)) and name not in WITHOUT_TORCH, f"{name} imports torch"
+            assert not name.startswith(tuple(f"{n}/" for n in WITHOUT_TORCH)) and name not in WITHOUT_TORCH, (
+                f"{name} imports torch"
+            )
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_nothing_is_executed_or_imported_unseen(name):
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("exec", "eval", "globals", "__import__"), f"alexnet/{name}.py, line {node.lineno}"
+            assert node.func.id not in ("exec", "eval", "globals", "__import__"), (
+                f"alexnet/{name}.py, line {node.lineno}"
+            )
         if isinstance(node, ast.ImportFrom):
             assert all(alias.name != "*" for alias in node.names), f"alexnet/{name}.py, line {node.lineno}"
 
@@ -99,7 +148,9 @@ def test_nothing_happens_at_import(name):
         return
     for node in TREES[name].body:
         called = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-        assert not called and not isinstance(node, ast.For | ast.While | ast.With), f"alexnet/{name}.py, line {node.lineno}"
+        assert not called and not isinstance(node, ast.For | ast.While | ast.With), (
+            f"alexnet/{name}.py, line {node.lineno}"
+        )
 
 
 @pytest.mark.parametrize("name", TREES)

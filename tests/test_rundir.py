@@ -89,3 +89,28 @@ def test_a_folder_with_something_in_it_is_refused(run):
     RunDir(run.path).open(resume=True)
     with pytest.raises(Refused, match="is a file"):
         RunDir(run.path / "config.json").open(resume=True)
+
+
+def test_tensorboard_gets_what_it_shows_where_it_is_installed(run, monkeypatch):
+    """A stand-in for its writer: the tags, the values, the epoch."""
+    import sys
+    import types
+
+    seen = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            seen.append((str(folder), purge_step))
+
+        def add_scalar(self, *scalar):
+            seen.append(scalar)
+
+        def flush(self):
+            pass
+
+    line = {key: number for number, key in enumerate(rundir.METRICS)} | {"epoch": 3}
+    run.log("epoch", **line)  # not installed here: nothing happens
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    run.log("epoch", **line)
+    assert seen[0] == (str(run.path / "tensorboard"), 3)
+    assert ("val/top1_error", line["val_top1_error"], 3) in seen and len(seen) == 1 + len(rundir.EVENTS)
