@@ -124,8 +124,8 @@ def predict(
     device="auto",
     on_answer=None,
 ):
-    """What is in these pictures, in the order given: [{"path", "top": [{"index", "id", "name", "probability"}, ...]}, ...],
-    {"path", "error"} for one that cannot be read."""
+    """What is in these pictures, in the order given: {"path", "top": [{"index", "id", "name", "probability"}, ...]} for
+    each, {"path", "error"} for one that cannot be read."""
     if not images:
         raise Misused("predict wants pictures: files, folders, globs, or - for paths on stdin.")
     if top < 1:

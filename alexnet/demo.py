@@ -48,9 +48,10 @@ def demo(
 
     say(f"2/5  training an AlexNet for small pictures on {len(stores.open_split(store, 'train')):,} of them")
     changes = {"epochs": epochs} if epochs else {}
-    trained = train(str(store), recipe="tiny", out=str(run), resume=True, device=device, on_epoch=_told, **changes)
+    say("     the errors below are on a tenth of them, held out; the validation pictures decide nothing")
+    trained = train(str(store), recipe="tiny", out=str(run), holdout=0.1, resume=True, device=device, on_epoch=_told, **changes)
 
-    say(f"3/5  measuring it on {len(split):,} pictures it has never seen, with one view of each and with ten")
+    say(f"3/5  measuring it on {len(split):,} crops of parts it has never seen, with one view of each and with ten")
     found = [evaluate(str(run), store=str(store), views=views, device=device) for views in (1, 10)]
     for one in found:
         rundir.RunDir(run).log("evaluate", **one)

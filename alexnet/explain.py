@@ -1,5 +1,5 @@
-"""A run or a weights file, explained: figures as PNG and SVG, and one report.html with everything inside it, which asks
-nothing of the network. Figures 3 and 4 of the paper, the curves, the measured errors beside chance, and the run's facts.
+"""A run or a weights file, explained: figures as PNG and SVG, and one report.html with everything inside it, which
+fetches nothing. Figures 3 and 4 of the paper, the curves, the measured errors beside chance, and the run's facts.
 
     alexnet explain RUN        writes RUN/report.html and RUN/figures/
 """
@@ -161,10 +161,11 @@ def _errors(clf, measured):
         chance = 1 - min(places, classes) / classes
         tiles += [_tile(one, key, places, chance) for one in measured if one.get(f"{key}_error") is not None]
     first = measured[0]
-    split = escape(str(first.get("split", "val")))
-    said = f"Measured on {first['images']:,} pictures of <em>{split}</em>, none of them trained on."
-    if any(one.get("selected_on") for one in clf.card.get("errors", [])):
-        said += " The same pictures decided which epoch's weights were kept, so these errors lean a little to the good side."
+    split = str(first.get("split", "val"))
+    known = "the very pictures it was trained on" if split == "train" else "none of them trained on"
+    said = f"Measured on {first['images']:,} pictures of <em>{escape(split)}</em>, {known}."
+    if any(one.get("selected_on") or one.get("note") for one in measured):
+        said += " They also decided which epoch's weights were kept, so these errors lean a little to the good side."
     return f'<div class="measures">{"".join(tiles)}</div><p class="note">{said}</p></header><main>'
 
 
@@ -173,7 +174,8 @@ def _tile(one, key, places, chance):
     views = {1: "one view", 10: "ten views"}.get(one.get("views", 1), f"{one.get('views')} views")
     within = f"95&nbsp;% interval {100 * interval[0]:.1f}–{100 * interval[1]:.1f}" if interval else "&nbsp;"
     return (
-        f'<div class="measure"><h3>Top-{places} error, {views}</h3><p class="value">{100 * error:.1f}<small> %</small></p>'
+        f'<div class="measure"><h3>Top-{places} error, {views}</h3>'
+        f'<p class="value">{100 * error:.1f}<small> %</small></p>'
         f'<p class="within">{within}</p><div class="track"><i style="width:{100 * error:.1f}%"></i>'
         f'<b style="left:{100 * chance:.1f}%"></b></div><p class="chance"><b></b>chance {100 * chance:.1f} %</p></div>'
     )
@@ -193,15 +195,9 @@ def _curves(lines):
         f'<figure role="img" aria-label="{name}">{figures.as_svg(drawing)}</figure>'
         for name, drawing in zip(names, drawings)
     )
-    said = (
-        (
-            f"{len(lines)} epochs: the top-1 error went from {100 * first['val_top1_error']:.1f}&nbsp;% after the first to "
-            f"{100 * last['val_top1_error']:.1f}&nbsp;% after the last."
-        )
-        if len(lines) > 1
-        else "One epoch."
-    )
-    return f'<section><h2>Learning curves</h2><p>{said}</p><div class="curves">{drawn}</div></section>'
+    before, after = (f"{100 * line['val_top1_error']:.1f}&nbsp;%" for line in (first, last))
+    said = f"{len(lines)} epochs: the top-1 error went from {before} after the first to {after} after the last."
+    return _section("Learning curves", said if len(lines) > 1 else "One epoch.", f'<div class="curves">{drawn}</div>')
 
 
 def _kernels(clf, drawing):
@@ -210,13 +206,11 @@ def _kernels(clf, drawing):
     layer, columns = clf.net.row.layers[0], clf.net.row.columns
     apart = " Those of the first column stand above those of the second." if columns == 2 else ""
     said = (
-        f"What the net looks for first: the {layer.maps} kernels of {layer.kernel} × {layer.kernel} × 3 weights that see the "
-        f"picture itself, all on one scale, as in Figure 3 of the paper.{apart}"
+        f"What the net looks for first: the {layer.maps} kernels of {layer.kernel} × {layer.kernel} × 3 weights that "
+        f"see the picture itself, all on one scale, as in Figure 3 of the paper.{apart}"
     )
-    return (
-        f'<section><h2>First-layer kernels</h2><p>{said}</p><figure class="kernels">'
-        f'<img alt="{layer.maps} kernels of the first layer" src="{_embedded(figures.as_png(drawing), "png")}"></figure></section>'
-    )
+    image = f'<img alt="{layer.maps} kernels of the first layer" src="{_embedded(figures.as_png(drawing), "png")}">'
+    return _section("First-layer kernels", said, f'<figure class="kernels">{image}</figure>')
 
 
 def _pictures(examples, gallery, note):
@@ -224,11 +218,12 @@ def _pictures(examples, gallery, note):
         return f'<section><h2>Pictures</h2><p class="note">{escape(note or "")}</p></section>'
     right = sum(e["top"][0][2] for e in examples)
     said = (
-        f"{len(examples)} pictures drawn at random from <em>{escape(gallery.name)}</em> under their true names, and the net's five "
-        f'likeliest classes from one view: <span class="key right"></span> ✓ the true one, <span class="key"></span> another. '
-        f"In {right} of {len(examples)} the true class stands first. Figure 4 of the paper."
+        f"{len(examples)} pictures drawn at random from <em>{escape(gallery.name)}</em> under their true names, and "
+        f'the net\'s five likeliest classes from one view: <span class="key right"></span> ✓ the true one, '
+        f'<span class="key"></span> another. In {right} of {len(examples)} the true class stands first. '
+        f"Figure 4 of the paper."
     )
-    return f'<section><h2>What it sees</h2><p>{said}</p><div class="pictures">{"".join(map(_card, examples))}</div></section>'
+    return _section("What it sees", said, f'<div class="pictures">{"".join(map(_card, examples))}</div>')
 
 
 def _card(example):
@@ -236,8 +231,8 @@ def _card(example):
     for name, probability, correct in example["top"]:
         mark, style = ("✓ ", ' class="right"') if correct else ("", "")
         bars.append(
-            f'<li{style} style="--share:{100 * probability:.1f}%"><span title="{escape(name)}">{mark}{escape(_first(name))}'
-            f"</span><span>{_share(probability)}</span></li>"
+            f'<li{style} style="--share:{100 * probability:.1f}%"><span title="{escape(name)}">{mark}'
+            f"{escape(_first(name))}</span><span>{_share(probability)}</span></li>"
         )
     image, name = _picture(example["picture"]), escape(_first(example["name"]))
     return (
@@ -295,7 +290,14 @@ def _facts(clf, run, gallery, lines):
     )
     command = machine.get("command")
     ran = f"<h3>Command</h3><pre><code>{escape(command)}</code></pre>" if command else ""
-    return f'<section><h2>The facts</h2><p>What was run, on what, for how long.</p><div class="facts">{tables}</div>{ran}</section></main>'
+    return (
+        _section("The facts", "What was run, on what, for how long.", f'<div class="facts">{tables}</div>{ran}')
+        + "</main>"
+    )
+
+
+def _section(title, said, content):
+    return f"<section><h2>{title}</h2><p>{said}</p>{content}</section>"
 
 
 def _row(name, value):
@@ -343,7 +345,8 @@ def _page(title, sections):
     closing = f"<footer>Written by <code>alexnet explain</code> {alexnet.__version__} on {rundir.now()}.</footer>"
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'
         f"<style>\n{style}</style></head><body>\n" + "\n".join(sections) + f"\n{closing}\n</body></html>\n"
     )

@@ -32,9 +32,9 @@ class AlexNet(nn.Module):
         self.drawn = False
 
     def forward(self, batch):
-        for _, batch in self.layer_by_layer(batch):
+        for _, activation in self.layer_by_layer(batch):
             pass
-        return batch
+        return activation
 
     def activations(self, batch):
         """Name -> what the next layer sees, in order, columns side by side; `prob` is the softmax."""

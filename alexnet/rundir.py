@@ -16,8 +16,9 @@ from alexnet.errors import Refused
 
 METRICS = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second",
            "waiting", "seconds")
-EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_second": "images_per_second", "train/waiting": "waiting",
-          "val/loss": "log_loss", "val/top1_error": "val_top1_error", "val/top5_error": "val_top5_error"}
+EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_second": "images_per_second",
+          "train/waiting": "waiting", "val/loss": "log_loss", "val/top1_error": "val_top1_error",
+          "val/top5_error": "val_top5_error"}
 
 
 class RunDir:
@@ -162,7 +163,8 @@ def environment(device, **facts):
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {"alexnet": alexnet.__version__, "python": platform.python_version(), "torch": torch.__version__,
-            "platform": platform.platform(), "device": str(device), "device_name": name, "cores": os.cpu_count(),
+            "platform": f"{platform.system()} {platform.machine()}", "device": str(device), "device_name": name,
+            "cores": os.cpu_count(),
             "threads": torch.get_num_threads(), "commit": commit(), "command": " ".join(sys.argv), "started": now(), **facts}
 
 

@@ -170,7 +170,8 @@ class Loop:
         loss = total / max(count, 1)
         self.alarm(loss)
         error = {"error": f"{self.line['val_top1_error']:.1%}"} if self.line else {}
-        return {"loss": f"{loss:.3f}", **error, "rate": f"{self.rate():.2g}", "waiting": f"{self.waiting():.0%}", "in all": self.left()}
+        return {"loss": f"{loss:.3f}", **error, "rate": f"{self.rate():.2g}", "waiting": f"{self.waiting():.0%}",
+                "in all": self.left()}
 
     def left(self):
         """How long the rest of the run takes at this epoch's speed, without the measuring."""
@@ -259,8 +260,9 @@ class Loop:
             self.look()
         began = time.monotonic()
         loop = {"epoch": self.epoch, "step": self.step, "images": self.images, "since_best": self.since_best, "best": self.best,
-                "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "learnt": self.learnt, "plateau": self.plateau.state(),
-                "totals": self.totals.tolist(), "ledger": self.ledger, "epoch_ledger": self.epoch_ledger,
+                "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "learnt": self.learnt,
+                "plateau": self.plateau.state(), "totals": self.totals.tolist(), "ledger": self.ledger,
+                "epoch_ledger": self.epoch_ledger,
                 "log_size": self.run.log_size()}
         state = {f"velocity.{name}": velocity for name, velocity in self.velocities()}
         if self.average:
@@ -308,10 +310,10 @@ class Loop:
         net, split = self.measured_net(), self.split
         measured = {"split": self.chosen.name, "views": 1, "precision": self.precision, "selected_on": True}
         errors = {key: self.line[f"val_{key}"] for key in ("top1_error", "top5_error")} if self.line else {}
-        card = weights.card(net, classes=split.classes, size=split.size, centring=self.recipe.centring, recipe=self.config["recipe"],
+        card = weights.card(net, classes=split.classes, size=split.size, centring=self.recipe.centring,
+                            recipe=self.config["recipe"], epoch=self.line.get("epoch", 0),
                             data={"store": str(split.path), "fingerprint": split.fingerprint, "images": len(self.feed)},
-                            errors=[{**measured, **errors, "images": self.line["val_images"]}] if errors else [],
-                            epoch=self.line.get("epoch", 0))
+                            errors=[{**measured, **errors, "images": self.line["val_images"]}] if errors else [])
         return weights.pack(net, self.mean, card)
 
 

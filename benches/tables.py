@@ -25,8 +25,9 @@ def answers(result):
 def demo(result):
     one, ten = answers(result)[0]["evaluations"]
     low, high = ten["top1_interval"]
-    return (f"top-1 error {percent(one['top1_error'])}, ten views {percent(ten['top1_error'])} ({percent(low)} to {percent(high)}), "
-            f"chance {percent(answers(result)[0]['chance_top1_error'])}; {median(a['seconds'] for a in answers(result)):.0f} s")
+    return (f"top-1 error {percent(one['top1_error'])}, ten views {percent(ten['top1_error'])} "
+            f"({percent(low)} to {percent(high)}), chance "
+            f"{percent(answers(result)[0]['chance_top1_error'])}; {median(a['seconds'] for a in answers(result)):.0f} s")
 
 
 def errors(result):

@@ -74,11 +74,12 @@ def one(row, store, given):
     left = next((line["epoch"] * steps for line in lines if line["train_loss"] < 0.9 * plateau), None)
     learnt = next((line["epoch"] * steps for line in lines if line["val_top1_error"] == 0), None)
     return {"claim": "updates until the loss leaves ln(classes), and until the training error in test mode is zero",
-            "command": f"python -m experiments.plateau RESULTS --rows {row} --rate {given.rate} --batch-size {given.batch_size} --updates {given.updates}",
+            "command": f"python -m experiments.plateau results --rows {row} --rate {given.rate} --batch-size {given.batch_size}",
             "row": given.net or row, "recipe": row, "pictures": CLASSES * A_CLASS, "classes": CLASSES, "size": given.size,
-            "batch_size": given.batch_size, "rate": given.rate, "runs": 1, "updates_run": lines[-1]["epoch"] * steps if lines else 0,
+            "batch_size": given.batch_size, "rate": given.rate, "updates": given.updates, "runs": 1,
+            "updates_run": lines[-1]["epoch"] * steps if lines else 0,
             "updates_to_leave_plateau": left, "updates_to_zero_training_error": learnt,
-            "environment": json.loads((run / "environment.json").read_text()),
+            "environment": {k: v for k, v in json.loads((run / "environment.json").read_text()).items() if k != "command"},
             "curve": [[line["epoch"] * steps, line["train_loss"], line["val_top1_error"]] for line in lines]}
 
 

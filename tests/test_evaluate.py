@@ -88,3 +88,8 @@ def test_misuse_is_answered(run, store):
         alexnet.evaluate(run, store, views=3)
     with pytest.raises(Refused):
         alexnet.evaluate(run, store, split="tset")
+
+
+def test_a_figure_on_the_split_it_was_chosen_on_says_so(run, store):
+    assert "chosen on this split" in alexnet.evaluate(run, store)["note"]
+    assert "note" not in alexnet.evaluate(run, store, split="train")

@@ -1,4 +1,4 @@
-"""Figures from arrays: the kernels' sheet pixel by pixel, files that open, equal figures as equal bytes, nothing global."""
+"""Figures from arrays: the kernels' sheet pixel by pixel, files that open, equal bytes, nothing global."""
 
 import io
 import math

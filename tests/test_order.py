@@ -33,7 +33,8 @@ def test_the_last_batch_may_be_short_but_not_one():
 
 
 def test_streams_belong_to_their_words():
-    draws = [order.generator(*words).random(4).tolist() for words in ((0, 1, 2, "a"), (0, 1, 2, "b"), (0, 1, 3, "a"), (0, 1, 2, "a"))]
+    streams = ((0, 1, 2, "a"), (0, 1, 2, "b"), (0, 1, 3, "a"), (0, 1, 2, "a"))
+    draws = [order.generator(*words).random(4).tolist() for words in streams]
     assert draws[0] == draws[3] and draws[0] != draws[1] and draws[0] != draws[2]
     assert order.key(0, 1, 2) == order.key(0, 1, 2) != order.key(0, 1, 3) and 0 <= order.key(5) < 2**31
 
@@ -43,4 +44,5 @@ def test_holdout_takes_the_same_share_of_every_class():
     kept, held = order.holdout(labels, 0.1, seed=0)
     assert sorted([*kept, *held]) == list(range(152))
     assert np.bincount(labels[held]).tolist() == [10, 5, 1]
-    assert np.array_equal(held, order.holdout(labels, 0.1, seed=0)[1]) and not np.array_equal(held, order.holdout(labels, 0.1, seed=1)[1])
+    assert np.array_equal(held, order.holdout(labels, 0.1, seed=0)[1])
+    assert not np.array_equal(held, order.holdout(labels, 0.1, seed=1)[1])

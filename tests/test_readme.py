@@ -21,7 +21,7 @@ def test_the_commands_of_the_readme_run_one_after_the_other(pictures, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for line in BLOCK.splitlines():
         done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True,
-                              env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())})
+                              env={**os.environ, "PATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())})
         assert done.returncode == 0, (line, done.stderr)
     assert (tmp_path / "run" / "report.html").exists()
 
