@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import alexnet
 from alexnet.answers import Answers, ReaderLeft, write
 from alexnet.errors import Misused, Refused, nearest
+from alexnet.progress import say
 
 VERBS = {  # name -> (module, function, what it does)
     "demo": ("demo", "demo", "the whole thing in a few minutes, with nothing to download: train, measure, use, report"),
@@ -75,9 +76,18 @@ def run(words):
     if hook := next((p for p in signature(function).parameters if p.startswith("on_")), None):
         given.keywords[hook] = show.one  # each answer as it comes
         function(*given.positionals, **given.keywords)
+        if verb == "train":
+            say(f"report: {explained(given.keywords['out'])}")
     else:
         show.all(function(*given.positionals, **given.keywords))
     return show.code
+
+
+def explained(run):
+    """A run that was trained by the command has its report beside it."""
+    from alexnet.explain import explain
+
+    return explain(run)["report"]
 
 
 def split_verb(words):
@@ -127,6 +137,7 @@ class Argument(NamedTuple):
     kind: Any
     help: str
     default: Any
+    shown: str = ""  # in the usage, where it is not the name
 
     @property
     def option(self):
@@ -149,13 +160,13 @@ def arguments(function):
             continue
         if p.name.startswith("on_"):
             continue
-        kind, about = hints.get(p.name, Any), ""
+        kind, about, shown = hints.get(p.name, Any), "", []
         if get_origin(kind) is Annotated:
-            kind, about = get_args(kind)[:2]
+            kind, about, *shown = get_args(kind)
         if kind is Any and p.default not in (Parameter.empty, None):
             kind = type(p.default)
         place = {Parameter.POSITIONAL_OR_KEYWORD: "first", Parameter.VAR_POSITIONAL: "many"}.get(p.kind, "option")
-        found.append(Argument(p.name, place, kind, about, p.default))
+        found.append(Argument(p.name, place, kind, about, p.default, *shown))
     return found
 
 
@@ -309,7 +320,7 @@ def _is_choice(kind):
 
 def _metavar(argument):
     if argument.place == "many":
-        return argument.name.upper().removesuffix("S")
+        return argument.shown or argument.name.upper().removesuffix("S") + "..."
     return {int: "N", float: "X"}.get(_without_none(argument.kind), argument.name.rpartition("_")[2].upper())
 
 
@@ -317,10 +328,8 @@ def _usage(verb, known):
     """Options need no listing twice; what has to be there is named."""
     needed = [f"{a.option} {_metavar(a)}" for a in known if a.place == "option" and a.default is Parameter.empty]
     places = [
-        f"{_metavar(a)}..."
-        if a.place == "many"
-        else _metavar(a)
-        if a.default is Parameter.empty
+        _metavar(a)
+        if a.place == "many" or a.default is Parameter.empty
         else f"[{_metavar(a)}]"
         for a in known
         if a.place in ("first", "many")
