@@ -3,7 +3,7 @@
     python -m benches.kills [--trials 10] [--store STORE]        writes results/kills.json
 
 Each trial is another seed of moments: one to four kills, the first often before the first checkpoint, with another number of
-loader workers after each. About a minute a trial on two cores.
+loader workers after each. Half a minute a trial on two cores.
 """
 
 import argparse
@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--store", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def made(folder):
 
 
 def command(store, run, given, workers):
-    words = ["train", store, "--out", run, "--recipe", "tiny", "--epochs", given.epochs, "--save-minutes", 0.02, "--resume",
+    words = ["train", store, "--out", run, "--recipe", "tiny", "--epochs", given.epochs, "--save-minutes", 0.005, "--resume",
              "--workers", workers]
     return [sys.executable, "-m", "alexnet", *map(str, words)]
 
@@ -66,7 +66,8 @@ def finish(store, run, given, workers=1):
 
 def trial(number, store, run, given, seconds):
     chance = random.Random(number)
-    moments = [round(chance.uniform(0.5, seconds), 2) for _ in range(chance.randint(1, 4))]
+    kills = chance.randint(1, 4)
+    moments = [round(chance.uniform(1.0, 2.5 + seconds / kills), 2) for _ in range(kills)]  # starting takes about two seconds
     found = []
     for count, moment in enumerate(moments):
         process = subprocess.Popen(command(store, run, given, 1 + count % 3), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -77,7 +78,7 @@ def trial(number, store, run, given, seconds):
             process.wait()
         files = rundir.RunDir(run).load("last")
         loop = json.loads(files["loop.json"]) if files else None
-        found.append([loop["epoch"], loop["step"]] if loop else "nothing saved yet")
+        found.append(loop["finished"] or f"epoch {loop['epoch']}, step {loop['step']}" if loop else "nothing saved yet")
     finish(store, run, given, workers=1 + number % 3)
     return {"trial": number, "killed_after_seconds": moments, "checkpoint_found": found, "weights": digest(run)}
 
