@@ -6,6 +6,7 @@
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +21,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="results/NAME.json")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--remove", type=Path, help="what the command makes: removed before each run")
     parser.add_argument("words", nargs="+", help="-- and the words behind `alexnet`")
     given = parser.parse_args()
     runs = []
     for _ in range(given.runs):
+        if given.remove:
+            shutil.rmtree(given.remove, ignore_errors=True)
         began = time.monotonic()
         done = subprocess.run([sys.executable, "-m", "alexnet", *given.words, "--json"], stdout=subprocess.PIPE, text=True)
         if done.returncode:
@@ -35,7 +39,8 @@ def main():
     result = {"command": "alexnet " + " ".join(given.words), "runs": len(runs), "environment": environment,
               "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, "each": runs}
     RESULTS.mkdir(exist_ok=True)
-    rundir.replace_file(RESULTS / f"{given.name}.json", json.dumps(result, indent=1).encode())
+    text = json.dumps(result, indent=1).replace(sys.prefix, "VENV").replace(str(Path.cwd()), ".")  # not where it stood
+    rundir.replace_file(RESULTS / f"{given.name}.json", text.encode())
     print(RESULTS / f"{given.name}.json")
 
 

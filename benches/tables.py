@@ -41,6 +41,10 @@ def prepared(result):
     return f"{median(rates):,.0f} pictures/s"
 
 
+def kills(result):
+    return f"{result['equal']} of {result['runs']} end at the same weights, bit for bit"
+
+
 def plateau(result):
     left, learnt = result["updates_to_leave_plateau"], result["updates_to_zero_training_error"]
     parts = [f"leaves ln(16) after {left} updates" if left else f"still at ln(16) after {result['updates_run']} updates"]
@@ -50,8 +54,9 @@ def plateau(result):
 
 ROWS = (  # results/NAME.json, what it is, how it is read
     ("demo", "the demo: 16 photographs, parts never trained on", demo),
-    ("modern-2-epochs", "Tiny-ImageNet val, `small64_batchnorm`, recipe `modern`, 2 epochs only, ten views", errors),
+    ("modern-2-epochs", "Tiny-ImageNet val, `small64_batchnorm`, after `alexnet train tiny --recipe modern --epochs 2 --out run`, ten views", errors),
     ("prepare-tiny-imagenet", "105,000 Tiny-ImageNet JPEGs into a raw store", prepared),
+    ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
     ("plateau-as_run", "`as_run`, full width, 256 embedded crops", plateau),
     ("plateau-paper", "`paper`, the text's own initial values, the same", plateau),
 )
