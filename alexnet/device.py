@@ -25,6 +25,8 @@ def pick(device="auto"):
 def precision(wanted, device):
     """auto: bfloat16 where there are units for it, else float32."""
     if wanted != "auto":
+        if wanted == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            say("this processor has no bfloat16 arithmetic: --precision bfloat16 will be many times slower than float32.")
         return wanted
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"

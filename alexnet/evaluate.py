@@ -18,7 +18,7 @@ BATCH = 256
 
 
 def evaluate(
-    *models: Annotated[str, "run folders, weights files or names that ship (several: an ensemble); last the store", "MODEL... STORE"],
+    *models: Annotated[str, "run folders, weights files or names that ship (several: an ensemble); then a store", "MODEL... STORE"],
     store: Annotated[str, "the store, where it does not stand last"] = None,
     split: Annotated[str, "split to measure on"] = "val",
     views: Annotated[int, "1, 2, 5 or 10 crops and reflections a picture"] = 1,

@@ -54,7 +54,8 @@ def plateau(result):
 
 ROWS = (  # results/NAME.json, what it is, how it is read
     ("demo", "the demo: 16 photographs, parts never trained on", demo),
-    ("modern-2-epochs", "Tiny-ImageNet val, `small64_batchnorm`, after `alexnet train tiny --recipe modern --epochs 2 --out run`, ten views", errors),
+    ("modern-2-epochs", "Tiny-ImageNet val, ten views, `small64_batchnorm` after only "
+     "`alexnet train tiny --recipe modern --epochs 2 --out run`", errors),
     ("prepare-tiny-imagenet", "105,000 Tiny-ImageNet JPEGs into a raw store", prepared),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
     ("plateau-as_run", "`as_run`, full width, 256 embedded crops", plateau),
