@@ -25,6 +25,8 @@ def parts(store, select, holdout, seed):
         if not 0 < holdout < 1:
             raise Misused(f"--holdout is {holdout}; it wants a share between 0 and 1, like 0.1.")
         kept, held = order.holdout(training.labels, holdout, seed)
+        if not len(held):
+            raise Refused(f"{store} has one picture a class in train, so none can be held out: give --select a split of its own.")
         return Part(training, kept), Part(training, held, f"{holdout:g} of train, held out")
     if select not in splits(store):
         raise Refused(f"{store} has no split {select!r} to decide on: --holdout 0.1 keeps a tenth of train for it, "

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from alexnet.errors import Refused
+from alexnet.progress import say
 
 METRICS = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second",
            "waiting", "seconds")
@@ -97,9 +98,12 @@ class RunDir:
         sync_folder(self.checkpoints)
 
     def load(self, name):
-        """The newest whole checkpoint of this name as {file: bytes}, or None; damage is told on stderr by the caller."""
+        """The newest whole checkpoint of this name as {file: bytes}, or None."""
         found = [files for n in (f"{name}-new", name, f"{name}-before") if (files := whole(self.checkpoints / n))]
-        return max(found, key=lambda files: place_in_run(files), default=None)
+        if (self.checkpoints / name).exists() and not whole(self.checkpoints / name):
+            say(f"{self.checkpoints / name} is damaged; "
+                f"{'an older checkpoint takes its place' if found else 'there is no older one, the run begins again'}.")
+        return max(found, key=place_in_run, default=None)
 
 
 def whole(folder):

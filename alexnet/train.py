@@ -49,7 +49,7 @@ def train(
     run.open(resume=resume)
     config = run.read("config.json") if resume else None
     if config:
-        check_resumed(config, run, recipe=recipe, net=net, **changes)
+        check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, **changes)
         changed = {key: value for key, value in changes.items() if key in MAY_CHANGE}
         recipe = recipes.from_plain({**config["recipe"], **changed})
         seed, select, holdout, net = config["seed"], config["select"], config["holdout"], config["net"]
@@ -68,12 +68,14 @@ def train(
         return loop.fit(on_epoch or (lambda line: None))
 
 
-def check_resumed(config, run, *, recipe, net, **changes):
+def check_resumed(config, run, *, recipe, net, seed, select, holdout, **changes):
+    """A run goes on as what it is; what was left out, or is as it was, is no change."""
     recipes.recipe(config["recipe"]["name"], **changes)  # names and types
-    asked = {"name": recipe, "net": net, **changes}
-    held = {**config["recipe"], "net": config["net"]}
+    left_out = {"seed": 0, "select": "val", "holdout": 0.0}
+    asked = {"name": recipe, "net": net, "seed": seed, "select": select, "holdout": holdout, **changes}
+    held = {**config["recipe"], **{key: config[key] for key in ("net", *left_out)}}
     for key, value in asked.items():
-        if value is not None and key not in MAY_CHANGE and value != held[key]:
+        if value is not None and value != left_out.get(key) and key not in MAY_CHANGE and value != held[key]:
             raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
                           f"resume it as it is, or begin another --out.")
 
@@ -127,9 +129,9 @@ class Loop:
                     looked = now
                     bar.advance(0, **self.look())
                 bar.advance(len(labels))
-                if self.signals.caught or now - self.saved > recipe.save_minutes * 60:
+                if now - self.saved > recipe.save_minutes * 60:
                     self.save()
-                self.signals.leave(self.run)
+                self.leave_if_asked()
                 waited, began = self.feed.waited, time.monotonic()
 
     def one_step(self, pictures, labels):
@@ -208,9 +210,7 @@ class Loop:
 
         def tell(count):
             bar.advance(count)
-            if self.signals.caught:
-                self.save()
-            self.signals.leave(self.run)
+            self.leave_if_asked()
 
         with Progress("measuring", len(self.chosen_feed)) as bar:
             found = measure([member], self.chosen_feed, tell=tell)
@@ -274,6 +274,12 @@ class Loop:
         self.saved = time.monotonic()
         self.ledger["saving"] += self.saved - began
 
+    def leave_if_asked(self):
+        if self.signals.caught:
+            self.save()
+            say(f"stopped and saved; --resume goes on from here: {self.run.path}")
+            raise KeyboardInterrupt if self.signals.caught == signal.SIGINT else SystemExit(143)
+
     def restore(self):
         files = self.run.load("last")
         if not files:
@@ -336,12 +342,6 @@ class Signals:
         if self.caught == signal.SIGINT:
             raise KeyboardInterrupt
         self.caught = number
-
-    def leave(self, run):
-        """Called where the state has just been saved."""
-        if self.caught:
-            say(f"stopped and saved; --resume goes on from here: {run.path}")
-            raise KeyboardInterrupt if self.caught == signal.SIGINT else SystemExit(143)
 
     def __exit__(self, *error):
         for number, handler in self.before.items():

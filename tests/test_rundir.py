@@ -54,12 +54,13 @@ def test_whatever_write_is_cut_a_whole_checkpoint_remains(run, monkeypatch):
     assert json.loads(run.load("last")["loop.json"])["step"] == 99
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, capsys):
     run.save("last", files(1))
     run.save("last", files(2))
     damaged = run.checkpoints / "last" / "weights.safetensors"
     damaged.write_bytes(b"weightz")
     assert json.loads(run.load("last")["loop.json"])["step"] == 1
+    assert "damaged; an older checkpoint takes its place" in capsys.readouterr().err
     os.remove(run.checkpoints / "last-before" / "weights.safetensors")
     assert run.load("last") is None
 

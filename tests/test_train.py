@@ -150,6 +150,9 @@ def test_resuming_as_something_else_is_refused(store, whole, tmp_path, pictures)
                             ({"net": "small64"}, "net 'tiny64', not 'small64'")):
         with pytest.raises(Refused, match=answer):
             alexnet.train(store, out=whole, resume=True, **{**SHORT, **changes})
+    for changes, answer in (({"seed": 5}, "seed 0, not 5"), ({"holdout": 0.2}, "holdout 0.0, not 0.2")):
+        with pytest.raises(Refused, match=answer):
+            alexnet.train(store, out=whole, resume=True, **SHORT, **changes)
     with pytest.raises(Refused, match="not empty"):
         alexnet.train(store, out=whole, **SHORT)
     other = tmp_path / "store"
