@@ -28,16 +28,18 @@ class RunDir:
         self.checkpoints = self.path / "checkpoints"
         self.events = None  # TensorBoard's writer, once there is something to write
 
-    def open(self, *, resume):
-        """Make the folder. A folder with something in it is only entered to resume."""
+    def check(self, *, resume):
+        """A folder with something in it is only entered to resume."""
+        if self.path.exists() and not self.path.is_dir():
+            raise Refused(f"{self.path} is a file; a run needs a folder of its own.")
+        if self.path.exists() and any(self.path.iterdir()) and not resume:
+            raise Refused(f"{self.path} is not empty: --resume goes on with the run in it, another --out begins a new one.")
+
+    def make(self):
         try:
-            if self.path.exists() and not self.path.is_dir():
-                raise Refused(f"{self.path} is a file; a run needs a folder of its own.")
-            if self.path.exists() and any(self.path.iterdir()) and not resume:
-                raise Refused(f"{self.path} is not empty: --resume goes on with the run in it, another --out begins a new one.")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Refused(f"{self.path} cannot be written: {error.strerror}; name another --out.") from error
+            raise Refused(f"{self.path} cannot be written ({error.strerror}); name another --out.") from error
 
     def read(self, name):
         file = self.path / name

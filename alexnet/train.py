@@ -46,7 +46,7 @@ def train(
 ):
     """Fit a network; returns the last epoch's line and why it stopped."""
     run, device = rundir.RunDir(out), pick(device)
-    run.open(resume=resume)
+    run.check(resume=resume)
     config = run.read("config.json") if resume else None
     if config:
         check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, **changes)
@@ -61,6 +61,7 @@ def train(
         config = {"recipe": asdict(recipe), "net": choose_row(recipe.nets, net, training), "store": str(store), "seed": seed,
                   "select": select, "holdout": holdout, "fingerprint": training.split.fingerprint,
                   "precision": precision(recipe.precision, device)}
+        run.make()
         run.write("config.json", config)
         run.write("environment.json", rundir.environment(device, data_fingerprint=training.split.fingerprint))
     with Signals() as signals:

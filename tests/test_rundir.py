@@ -17,7 +17,8 @@ def files(step, content=b"weights"):
 @pytest.fixture
 def run(tmp_path):
     run = RunDir(tmp_path / "run")
-    run.open(resume=False)
+    run.check(resume=False)
+    run.make()
     return run
 
 
@@ -86,10 +87,12 @@ def test_a_half_written_line_is_left_out(run):
 def test_a_folder_with_something_in_it_is_refused(run):
     run.write("config.json", {})
     with pytest.raises(Refused, match="not empty"):
-        RunDir(run.path).open(resume=False)
-    RunDir(run.path).open(resume=True)
+        RunDir(run.path).check(resume=False)
+    RunDir(run.path).check(resume=True)
     with pytest.raises(Refused, match="is a file"):
-        RunDir(run.path / "config.json").open(resume=True)
+        RunDir(run.path / "config.json").check(resume=True)
+    with pytest.raises(Refused, match="cannot be written"):
+        RunDir(run.path / "config.json" / "deeper").make()
 
 
 def test_tensorboard_gets_what_it_shows_where_it_is_installed(run, monkeypatch):

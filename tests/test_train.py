@@ -247,6 +247,7 @@ def test_rows_that_do_not_fit_are_refused_naming_those_that_do(store, tmp_path):
         alexnet.train(store, out=tmp_path / "b", **SHORT, net="smal64")
     with pytest.raises(Refused, match="no split 'tune' to decide on"):
         alexnet.train(store, out=tmp_path / "c", **SHORT, select="tune")
+    assert not any(tmp_path.iterdir())  # what was refused leaves nothing behind
 
 
 def test_settings_reach_the_optimiser(monkeypatch, store, tmp_path):
