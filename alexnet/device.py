@@ -9,11 +9,9 @@ from alexnet.progress import say
 
 
 def pick(device="auto"):
-    """auto: CUDA, then Apple's, then the CPU. A device that is not there is refused."""
+    """auto: CUDA, else the CPU (Apple's mps when it is named: it was never tried). A device that is not there is refused."""
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
         torch.zeros(1, device=found)
@@ -32,6 +30,11 @@ def precision(wanted, device):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
     return "bfloat16" if fast else "float32"
+
+
+def sums(device):
+    """The type that sums over many pictures are kept in: float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def autocast(device, precision):

@@ -10,7 +10,7 @@ from alexnet import weights
 from alexnet.data import augment
 from alexnet.data.feed import Feed, in_turn
 from alexnet.data.store import open_split
-from alexnet.device import autocast, pick
+from alexnet.device import autocast, pick, sums
 from alexnet.errors import Misused
 from alexnet.progress import Progress
 
@@ -76,14 +76,14 @@ def probabilities(members, feed, *, views=1, shares=None, tell=lambda count: Non
 
 def measure(members, feed, *, views=1, tell=lambda count: None):
     """Errors as fractions of the split's readable pictures, and the mean -log of the averaged probability."""
-    sums, pictures = torch.zeros(3, dtype=torch.float64, device=feed.device), 0
+    total, pictures = torch.zeros(3, dtype=sums(feed.device), device=feed.device), 0
     for found, labels in probabilities(members, feed, views=views, tell=tell):
         own = found.gather(1, labels[:, None])
-        sums[0] += credit(found, own, 1).sum()
-        sums[1] += credit(found, own, min(5, found.shape[1])).sum()
-        sums[2] -= own.double().clamp(min=1e-30).log().sum()
+        total[0] += credit(found, own, 1).sum()
+        total[1] += credit(found, own, min(5, found.shape[1])).sum()
+        total[2] -= own.to(total.dtype).clamp(min=1e-30).log().sum()
         pictures += len(labels)
-    top1, top5, loss = (sums / pictures).tolist()
+    top1, top5, loss = (total / pictures).tolist()
     return {"images": pictures, "top1_error": 1 - top1, "top5_error": 1 - top5, "log_loss": loss,
             "top1_interval": wilson(1 - top1, pictures)}
 
@@ -92,7 +92,7 @@ def credit(found, own, places):
     """How far the right class is among the first `places`: 1, 0, or, where it ties, the places left over the ties."""
     above = (found > own).sum(1)
     ties = (found == own).sum(1)
-    return ((places - above).clamp(min=0) / ties).clamp(max=1).double()
+    return ((places - above).clamp(min=0) / ties).clamp(max=1)
 
 
 def wilson(error, count, z=1.959964):

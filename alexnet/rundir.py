@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -171,7 +170,7 @@ def environment(device, **facts):
     return {"alexnet": alexnet.__version__, "python": platform.python_version(), "torch": torch.__version__,
             "platform": f"{platform.system()} {platform.machine()}", "device": str(device), "device_name": name,
             "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "commit": commit(), "command": " ".join(sys.argv), "started": now(), **facts}
+            "threads": torch.get_num_threads(), "commit": commit(), "started": now(), **facts}
 
 
 def now():

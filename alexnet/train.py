@@ -7,6 +7,7 @@ settled before, then the steps of an epoch, the measuring after it, and the chec
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from safetensors.torch import load, save
 
 from alexnet import optim, recipes, rundir, weights
 from alexnet.data import augment, order
-from alexnet.device import autocast, compiled, pick, precision
+from alexnet.device import autocast, compiled, pick, precision, sums
 from alexnet.errors import Refused
 from alexnet.evaluate import Member, measure
 from alexnet.net import AlexNet
@@ -63,7 +64,8 @@ def train(
                   "precision": precision(recipe.precision, device)}
         run.make()
         run.write("config.json", config)
-        run.write("environment.json", rundir.environment(device, data_fingerprint=training.split.fingerprint))
+        run.write("environment.json", rundir.environment(device, command=" ".join(sys.argv),
+                                                         data_fingerprint=training.split.fingerprint))
     with Signals() as signals:
         loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals)
         return loop.fit(on_epoch or (lambda line: None))
@@ -95,7 +97,7 @@ class Loop:
         self.plateau = optim.Plateau()
         self.epoch = self.step = self.images = self.since_best = 0
         self.best, self.line, self.finished, self.alarmed, self.learnt = None, {}, None, False, False
-        self.totals = torch.zeros(2, dtype=torch.float64, device=device)  # this epoch: sum of losses, pictures
+        self.totals = torch.zeros(2, dtype=sums(device), device=device)  # this epoch: sum of losses, pictures
         self.bad = torch.full((), -1, device=device)  # the first step whose loss is not finite
         self.ledger = {"step": 0.0, "waiting": 0.0, "evaluation": 0.0, "saving": 0.0}
         self.epoch_ledger = dict(self.ledger)
@@ -290,7 +292,7 @@ class Loop:
         for name in ("best", "line", "finished", "alarmed", "learnt"):
             setattr(self, name, loop[name])
         self.plateau = optim.Plateau(**loop["plateau"])
-        self.totals.copy_(torch.tensor(loop["totals"], dtype=torch.float64))
+        self.totals.copy_(torch.tensor(loop["totals"], dtype=self.totals.dtype))
         self.ledger, self.epoch_ledger = loop["ledger"], loop["epoch_ledger"]
         state = load(files["state.safetensors"])
         own = load(files["weights.safetensors"])

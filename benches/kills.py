@@ -43,7 +43,7 @@ def main():
             print(json.dumps(trials[-1]), flush=True)
     result = {"command": f"python -m benches.kills --trials {given.trials} --epochs {given.epochs}", "runs": given.trials,
               "equal": sum(t["equal"] for t in trials), "each": trials,
-              "environment": {k: v for k, v in rundir.environment(device.pick()).items() if k != "command"}}
+              "environment": rundir.environment(device.pick())}
     rundir.replace_file(RESULTS / "kills.json", json.dumps(result, indent=1).encode())
     sys.exit(0 if result["equal"] == given.trials else 1)
 

@@ -34,9 +34,7 @@ def main():
             sys.exit(f"alexnet {' '.join(given.words)} ended with {done.returncode}; nothing is recorded.")
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         runs.append({"seconds": round(time.monotonic() - began, 2), "answer": lines[-1] if len(lines) == 1 else lines})
-    environment = rundir.environment(device.pick())
-    environment.pop("command")
-    result = {"command": "alexnet " + " ".join(given.words), "runs": len(runs), "environment": environment,
+    result = {"command": "alexnet " + " ".join(given.words), "runs": len(runs), "environment": rundir.environment(device.pick()),
               "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, "each": runs}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(result, indent=1).replace(sys.prefix, "VENV").replace(str(Path.cwd()), ".")  # not where it stood
