@@ -4,8 +4,8 @@ photographs, constant rate, no augmentation, dropout on; the training error in t
     python -m experiments.plateau RESULTS_FOLDER [--work FOLDER] [--rows as_run paper] [--rate 0.01]
         [--batch-size 128] [--updates 3000] [--threads 2]
 
-as_run goes on to zero training error; paper until it has left the plateau (an epoch's loss below 0.9 ln 16), both for at most
---updates. Biases of as_run have twice the rate. Four to eight seconds an update on two cores without matrix units; killed, it goes on
+as_run goes on to zero training error; paper until it has left the plateau (an epoch's loss below 0.9 ln 16); both for at most
+--updates. Biases of as_run have twice the rate. Four to eight seconds an update on two plain cores; killed, it goes on
 from its last checkpoint.
 """
 
