@@ -43,9 +43,10 @@ def check(training, chosen, config):
     for part in (split, chosen.split):
         if len(part) and not 0 <= part.labels.min() <= part.labels.max() < len(part.classes):
             raise Refused(f"{part.path} has labels outside its {len(part.classes)} classes; prepare it again.")
-    if config and config["fingerprint"] != split.fingerprint:
-        raise Refused(f"{split.path} is not the store this run was started on ({config['store']}, {config['fingerprint'][:12]}); "
-                      f"resume with that one, or begin another --out.")
+    for key, part in (("fingerprint", split), ("select_fingerprint", chosen.split)):
+        if config and config[key] != part.fingerprint:
+            raise Refused(f"{part.path} is not the store this run was started on ({config['store']}, {config[key][:12]}); "
+                          f"resume with that one, or begin another --out.")
 
 
 def choose_row(preferred, net, training):

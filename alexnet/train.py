@@ -61,6 +61,7 @@ def train(
     if not config:
         config = {"recipe": asdict(recipe), "net": choose_row(recipe.nets, net, training), "store": str(store), "seed": seed,
                   "select": select, "holdout": holdout, "fingerprint": training.split.fingerprint,
+                  "select_fingerprint": chosen.split.fingerprint,
                   "precision": precision(recipe.precision, device)}
         run.make()
         run.write("config.json", config)

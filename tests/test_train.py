@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,11 @@ def test_resuming_as_something_else_is_refused(store, whole, tmp_path, pictures)
     alexnet.prepare(str(pictures), str(other), size=64, encoding="jpeg", workers=1)
     with pytest.raises(Refused, match="not the store this run was started on"):
         alexnet.train(other, out=whole, resume=True, **SHORT)
+    mixed = tmp_path / "mixed"
+    shutil.copytree(store / "train", mixed / "train")
+    shutil.copytree(other / "val", mixed / "val")
+    with pytest.raises(Refused, match="mixed/val is not the store"):
+        alexnet.train(mixed, out=whole, resume=True, **SHORT)
 
 
 def test_stops(store, tmp_path):
