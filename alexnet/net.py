@@ -1,7 +1,8 @@
-"""The network: builds a row of nets.py into a module, with the row's initial values, and runs it downward layer by layer,
+"""The network: builds a row of nets/ into a module, with the row's initial values, and runs it downward layer by layer,
 so that every activation has the name it has in the table. Paper section 3; initial values, section 5."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from math import prod, sqrt
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from alexnet import nets, ops
+from alexnet.nets import layers
 
 NONLINEAR = {
     "relu": F.relu,
@@ -25,6 +27,7 @@ class AlexNet(nn.Module):
         super().__init__()
         self.row = nets.row(row)
         self.classes = classes or self.row.classes
+        self.sides = {layer.plus for layer in self.row.layers if getattr(layer, "plus", "")}
         generator = torch.Generator().manual_seed(torch.seed() if seed is None else seed)
         for shape in nets.shapes(self.row, self.classes):
             self.add_module(shape.layer.name, MODULES[type(shape.layer)](shape, generator))
@@ -46,10 +49,19 @@ class AlexNet(nn.Module):
         if self.row.input_scale != 1:
             batch = batch * self.row.input_scale
         draw = self._draw if self.drawn else torch.randint(2**31, (2,), device=batch.device)
+        if self.row.channels == 1:
+            batch = batch.mean(1, keepdim=True)
+        picture, sides = batch, {}
         for number, layer in enumerate(self.row.layers):
-            batch = NONLINEAR[layer.then](self._modules[layer.name](batch))
+            seen = picture if getattr(layer, "sees", "") == "picture" else batch
+            batch = self._modules[layer.name](seen)
+            if plus := getattr(layer, "plus", ""):
+                batch = batch + sides.pop(plus)
+            batch = NONLINEAR[layer.then](batch)
             if layer.dropout:
                 batch = self.dropped(batch, layer.dropout, number, draw)
+            if layer.name in self.sides:
+                sides[layer.name] = batch
             yield layer.name, batch
 
     def dropped(self, batch, share, number, draw):
@@ -93,24 +105,61 @@ class Conv(nn.Conv2d):
         return super().forward(x)
 
 
-class Dense(nn.Linear):
+class Local(nn.Module):
+    """A convolution with kernels and biases of its own at every place: one product a place, all in one batched product."""
+
     def __init__(self, shape, generator):
-        super().__init__(prod(shape.input), shape.output[0], bias=shape.layer.bias is not None)
+        super().__init__()
+        self.layer, self.output = shape.layer, shape.output
+        places, inputs = prod(shape.output[1:]), shape.input[0] * shape.layer.kernel**2
+        self.weight = nn.Parameter(torch.empty(places, shape.layer.maps, inputs))
+        self.bias = nn.Parameter(torch.empty(places, shape.layer.maps))
         start(self, shape.layer, generator)
 
     def forward(self, x):
-        return super().forward(x.flatten(1))  # in the order (map, row, column), whatever the layout in memory
+        patches = F.unfold(x, self.layer.kernel, padding=self.layer.pad)  # (B, C*k*k, places)
+        out = torch.matmul(self.weight, patches.permute(2, 1, 0))  # (places, maps, B)
+        out = out + self.bias[:, :, None]
+        return out.permute(2, 1, 0).reshape(len(x), *self.output).contiguous(memory_format=torch.channels_last)
+
+
+class Dense(nn.Linear):
+    """Fully connected, to both columns or each to its own."""
+
+    def __init__(self, shape, generator):
+        super().__init__(prod(shape.input) // shape.groups, shape.output[0], bias=shape.layer.bias is not None)
+        self.columns = shape.groups
+        start(self, shape.layer, generator)
+
+    def forward(self, x):
+        x = x.flatten(1)  # in the order (map, row, column), whatever the layout in memory
+        if self.columns == 1:
+            return super().forward(x)
+        halves = zip(x.chunk(self.columns, 1), self.weight.chunk(self.columns), strict=True)
+        out = torch.cat([F.linear(half, weight) for half, weight in halves], 1)
+        return out if self.bias is None else out + self.bias
 
 
 class Pool(nn.Module):
+    """The largest or the mean of what lies inside the map; the last window may be cut off by the edge."""
+
     def __init__(self, shape, generator):
         super().__init__()
         self.kernel, self.stride = shape.layer.kernel, shape.layer.stride
-        fits = (shape.output[1] - 1) * self.stride + self.kernel <= shape.input[1]
-        self.ceil = not fits  # the last window is cut off by the edge
+        self.ceil = (shape.output[1] - 1) * self.stride + self.kernel > shape.input[1]
+        self.pool = {"max": F.max_pool2d, "average": F.avg_pool2d}[shape.layer.by]
 
     def forward(self, x):
-        return F.max_pool2d(x, self.kernel, self.stride, ceil_mode=self.ceil)
+        return self.pool(x, self.kernel, self.stride, ceil_mode=self.ceil)
+
+
+def pool(shape, generator):
+    """A pool, or the convolution of the same stride that stands in its place."""
+    if shape.layer.by != "convolution":
+        return Pool(shape, generator)
+    maps, layer = shape.output[0], shape.layer
+    conv = layers.Conv(layer.name, maps, layer.kernel, layer.stride, std=None)
+    return Conv(replace(shape, layer=conv), generator)
 
 
 class ResponseNorm(nn.Module):
@@ -123,13 +172,41 @@ class ResponseNorm(nn.Module):
         return ops.response_norm(x, **self.constants)
 
 
-class WithinMapNorm(nn.Module):
-    def __init__(self, shape, generator):
+class InMap(nn.Module):
+    """A fixed operation on each map for itself: within-map and contrast norm, blur."""
+
+    def __init__(self, operation, **constants):
         super().__init__()
-        self.constants = {"size": shape.layer.size, "alpha": shape.layer.alpha, "beta": shape.layer.beta}
+        self.operation, self.constants = operation, constants
 
     def forward(self, x):
-        return ops.within_map_norm(x, **self.constants)
+        return self.operation(x, **self.constants)
+
+
+def within_map_norm(shape, generator):
+    return InMap(ops.within_map_norm, **square(shape.layer))
+
+
+def contrast_norm(shape, generator):
+    return InMap(ops.contrast_norm, **square(shape.layer))
+
+
+def square(layer):
+    return {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta}
+
+
+def blur(shape, generator):
+    return InMap(ops.blur, std=shape.layer.std, taps=shape.layer.taps)
+
+
+class Nails(nn.Module):
+    def __init__(self, shape, generator):
+        super().__init__()
+        self.stride = shape.layer.stride
+        self.first = (shape.input[1] - self.stride * (shape.output[1] - 1)) // 2
+
+    def forward(self, x):
+        return x[:, :, self.first :: self.stride, self.first :: self.stride]
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -144,7 +221,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 def start(module, layer, generator):
     """The initial values: N(0, std^2) and a constant bias; conv3-5 of the source start at 0.03. Paper section 5."""
-    std = layer.std if layer.std is not None else sqrt(2 / module.weight[0].numel())
+    std = layer.std if layer.std is not None else sqrt(2 / module.weight[0].numel())  # inputs of one unit
     with torch.no_grad():
         module.weight.normal_(0, std, generator=generator)
         if layer.bias is not None:
@@ -152,10 +229,14 @@ def start(module, layer, generator):
 
 
 MODULES = {
-    nets.Conv: Conv,
-    nets.Dense: Dense,
-    nets.Pool: Pool,
-    nets.ResponseNorm: ResponseNorm,
-    nets.WithinMapNorm: WithinMapNorm,
-    nets.BatchNorm: BatchNorm,
+    layers.Conv: Conv,
+    layers.Local: Local,
+    layers.Dense: Dense,
+    layers.Pool: pool,
+    layers.ResponseNorm: ResponseNorm,
+    layers.WithinMapNorm: within_map_norm,
+    layers.ContrastNorm: contrast_norm,
+    layers.BatchNorm: BatchNorm,
+    layers.Blur: blur,
+    layers.Nails: Nails,
 }

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from alexnet import nets, weights
+from alexnet.nets import layers
 from alexnet.net import AlexNet
 
 ANATOMY = ["conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8", "prob"]
@@ -13,9 +14,13 @@ ANATOMY = ["conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4
 
 def narrow(row, share=16):
     """The same row with a sixteenth of the units."""
-    cut = {nets.Conv: "maps", nets.Dense: "units"}
-    layers = [replace(x, **{cut[type(x)]: getattr(x, cut[type(x)]) // share}) if type(x) in cut else x for x in row.layers]
-    return replace(row, layers=tuple(layers))
+    def cut(layer):
+        for field in ("maps", "units"):
+            if value := getattr(layer, field, 0):
+                return replace(layer, **{field: max(value // share, row.columns)})
+        return layer
+
+    return replace(row, layers=tuple(map(cut, row.layers)))
 
 
 def pictures(row, count=2, seed=0):
@@ -108,7 +113,7 @@ def test_columns_do_not_see_each_other_before_conv3():
 def test_initial_values_are_the_rows():
     net = AlexNet("as_run", classes=10, seed=0)
     for layer in nets.AS_RUN.layers:
-        if isinstance(layer, (nets.Conv, nets.Dense)):
+        if isinstance(layer, (layers.Conv, layers.Dense)):
             module = getattr(net, layer.name)
             assert module.weight.std().item() == pytest.approx(layer.std, rel=0.02)
             assert (module.bias == layer.bias).all()

@@ -4,9 +4,9 @@ the batch is and how it lies in memory; `backend(x)` names the choice and why.""
 import torch
 
 from alexnet.ops import cpu, reference
-from alexnet.ops.reference import dropout_mask, within_map_norm
+from alexnet.ops.reference import blur, contrast_norm, dropout_mask, within_map_norm
 
-__all__ = ["backend", "dropout_mask", "response_norm", "within_map_norm"]
+__all__ = ["backend", "blur", "contrast_norm", "dropout_mask", "response_norm", "within_map_norm"]
 
 
 def backend(x):

@@ -21,6 +21,22 @@ def within_map_norm(x, *, size, alpha, beta):
     return x * (1 + alpha * total) ** -beta
 
 
+def contrast_norm(x, *, size, alpha, beta):
+    """The within-map norm of x minus the mean of its square, of what lies inside the map. The mean is a constant to the
+    gradient, as in the source, which hands the gradient of the difference on as that of x."""
+    mean = F.avg_pool2d(x, size, stride=1, padding=size // 2, count_include_pad=False)
+    return within_map_norm(x - mean.detach(), size=size, alpha=alpha, beta=beta)
+
+
+def blur(x, *, std, taps):
+    """Every map under a Gaussian of `taps` weights that sum to one, down and across; beyond the edge is zero."""
+    C, place = x.shape[1], torch.arange(taps, device=x.device, dtype=torch.float64) - taps // 2
+    kernel = torch.exp(-(place**2) / (2 * std**2))
+    kernel = (kernel / kernel.sum()).to(x.dtype).expand(C, 1, 1, taps)
+    down = F.conv2d(x, kernel.transpose(2, 3), padding=(taps // 2, 0), groups=C)
+    return F.conv2d(down, kernel, padding=(0, taps // 2), groups=C)
+
+
 def dropout_mask(shape, keep, key, *, layer, first=0, device=None):
     """Which units stay, as a bool tensor: a hash of (key, layer, row of the joined batch, unit) and of nothing else, so
     that the same step draws the same mask on every device, in any number of processes, before and after a resume.
