@@ -5,9 +5,11 @@
 The rate stands inside the velocity: an old velocity keeps the size that the old rate gave it. A rate of zero freezes."""
 
 from dataclasses import asdict, dataclass
-from math import cos, pi
+from math import ceil, cos, pi
 
 import torch
+
+from alexnet.recipes import own_rates
 
 
 class Momentum(torch.optim.Optimizer):
@@ -36,10 +38,16 @@ def optimiser(net, recipe):
         layer, kind = name.rsplit(".", 1)
         weighs = kind == "weight" and parameter.dim() > 1  # scales and offsets of batch norm do not decay
         groups.append({"params": [parameter], "layer": layer, "bias": kind == "bias",
-                       "weight_decay": recipe.decay if weighs else 0.0})
+                       "weight_decay": own(dict(recipe.decays), layer, recipe.decay) if weighs else 0.0})
     if recipe.update == "2012":
         return Momentum(groups, lr=recipe.rate, momentum=recipe.momentum)
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
+
+
+def own(table, layer, otherwise):
+    """What a table of layers and prefixes holds for this layer: the longest entry that its name begins with."""
+    fits = [prefix for prefix in table if layer.startswith(prefix)]
+    return table[max(fits, key=len)] if fits else otherwise
 
 
 @dataclass
@@ -67,41 +75,44 @@ class Settings:
     """What holds at one moment of training."""
 
     rate: float
-    bias_rate: float
+    bias_rate: float  # 0: that of the layer's weights
     noise: float
-    layers: dict
+    layers: dict  # layer or prefix -> its own rate
 
 
 def settings(recipe, epoch, drops=0):
     """At `epoch`, a number that grows by 1 / steps each step; `drops` are those of the plateau so far."""
-    rate, noise, layers = recipe.rate, recipe.noise, {}
     progress = min(epoch / recipe.epochs, 1.0)
-    if recipe.schedule == "phases":
-        for phase in recipe.phases:
-            if progress * recipe.planned_epochs >= phase.epoch - 1e-9:
-                rate = rate if phase.rate is None else phase.rate
-                noise = noise if phase.noise is None else phase.noise
-                layers.update(phase.layers)
-    elif recipe.schedule == "plateau":
-        rate = rate / 10**drops
-    elif progress < recipe.warmup:
-        rate = rate * progress / recipe.warmup
-    elif recipe.schedule in ("cosine", "one_cycle"):
-        left = 1 - (progress - recipe.warmup) / (1 - recipe.warmup)
-        rate = rate * left if recipe.schedule == "one_cycle" else rate * (1 - cos(pi * left)) / 2
-    return Settings(rate, recipe.bias_rate or rate, noise, layers)
+    rate, bias_rate, noise, layers = scheduled(recipe, progress, drops), recipe.bias_rate, recipe.noise, {}
+    for phase in recipe.phases:
+        if progress * recipe.planned_epochs >= phase.epoch - 1e-9:
+            rate = rate if phase.rate is None else phase.rate
+            bias_rate = bias_rate if phase.bias_rate is None else phase.bias_rate
+            noise = noise if phase.noise is None else phase.noise
+            layers.update(phase.layers)
+    layers = {layer: own_rate for layer, own_rate in layers.items() if own_rate is not None}
+    return Settings(rate, bias_rate, noise, layers | own_rates(recipe.rates))
+
+
+def scheduled(recipe, progress, drops):
+    """The rate that the schedule alone gives."""
+    rate = recipe.rate
+    if recipe.schedule == "plateau":
+        return rate / 10**drops
+    if recipe.schedule == "dexp":  # a staircase from rate to rate / factor; a level's end still belongs to it, as in the source
+        level = min(max(ceil(progress * recipe.levels - 1e-9) - 1, 0), recipe.levels - 1)
+        return rate * recipe.factor ** -(level / max(recipe.levels - 1, 1))
+    if progress < recipe.warmup:
+        return rate * progress / recipe.warmup
+    left = 1 - (progress - recipe.warmup) / (1 - recipe.warmup)
+    return {"one_cycle": rate * left, "cosine": rate * (1 - cos(pi * left)) / 2}.get(recipe.schedule, rate)
 
 
 def apply(optimiser, now):
     """Put the settings of the moment into the optimiser's groups."""
     for group in optimiser.param_groups:
-        own = now.layers.get(group["layer"])
-        if own == 0:
-            group["lr"] = 0.0
-        elif group["bias"]:
-            group["lr"] = now.bias_rate
-        else:
-            group["lr"] = now.rate if own is None else own
+        rate = own(now.layers, group["layer"], now.rate)
+        group["lr"] = now.bias_rate if group["bias"] and now.bias_rate and rate else rate
 
 
 class Average:

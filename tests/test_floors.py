@@ -17,7 +17,7 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "nets": 0,
     "recipes": 0,
     "ops": 0,
-    "optim": 0,
+    "optim": 0.5,  # which reads recipes
     "parallel": 0,
     "figures": 0,
     "net": 1,
