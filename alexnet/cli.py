@@ -76,7 +76,7 @@ def run(words):
     if hook := next((p for p in signature(function).parameters if p.startswith("on_")), None):
         given.keywords[hook] = show.one  # each answer as it comes
         function(*given.positionals, **given.keywords)
-        if verb == "train":
+        if verb == "train" and "find_rate" not in given.keywords:
             say(f"report: {explained(given.keywords['out'])}")
     else:
         show.all(function(*given.positionals, **given.keywords))
@@ -141,7 +141,7 @@ class Argument(NamedTuple):
 
     @property
     def option(self):
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.name.strip("_").replace("_", "-")  # from_ is --from
 
 
 class Given(NamedTuple):

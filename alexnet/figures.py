@@ -151,6 +151,23 @@ def _line(axes, lines, key, name, colour, dash):
     return name, epochs, values, colour
 
 
+def rate_range(rates, losses, *, proposed, chance):
+    """A range test: the smoothed loss over the rates that were tried, with the proposed rate marked."""
+    figure = _figure(5.4, 3.3, layout="constrained")
+    axes = figure.subplots()
+    _axes(axes, "loss while the rate rises")
+    axes.set_xlabel("learning rate", fontsize=9, color=MUTED, loc="right")
+    axes.set_xscale("log")
+    axes.plot(rates, losses, color=BLUE, linewidth=2)
+    axes.axhline(chance, color=MUTED, linewidth=1, linestyle=":")
+    axes.annotate("chance", (rates[0], chance), (0, 3), textcoords="offset points", fontsize=8.5, color=MUTED)
+    axes.axvline(proposed, color=ORANGE, linewidth=1.4, linestyle="--")
+    axes.annotate(f"proposed: {proposed:.2g}", (proposed, min(losses)), (-6, 2), textcoords="offset points", fontsize=9,
+                  color=ORANGE, ha="right")
+    axes.set_ylim(min(losses) - 0.06 * chance, max(max(losses[: len(losses) // 2]), chance) * 1.12)
+    return _settled(figure)
+
+
 def _name_lines(axes, shown):
     """Each line's name and last value stand at its end, moved apart where they would touch."""
     low, high = axes.get_ylim()

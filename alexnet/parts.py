@@ -1,11 +1,14 @@
 """Which pictures a run trains on, which decide for it, and whether they can be trained on at all: what is settled about the
 data before the first step. Odd data are refused here, in one sentence."""
 
+from alexnet import recipes
 from alexnet.data import order
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split, splits
 from alexnet.errors import Misused, Refused
 from alexnet.nets import ROWS, fitting, row
+
+MAY_CHANGE = ("stop_error", "stop_minutes", "stop_patience", "save_minutes")  # when a run is resumed
 
 
 class Part:
@@ -64,3 +67,17 @@ def choose_row(preferred, net, training):
         raise Refused(f"no net fits pictures of {size} pixels: the rows take "
                       f"{', '.join(f'{least} to {most}' for least, most in ranges)}; prepare with --size 64 or 256.")
     return fits[0]
+
+
+def check_resumed(config, run, *, recipe, net, seed, select, holdout, from_, copy, **changes):
+    """A run goes on as what it is; what was left out, or is as it was, is no change."""
+    recipes.recipe(config["recipe"]["name"], **changes)  # names and types
+    left_out = {"seed": 0, "select": "val", "holdout": 0.0, "copy": ""}
+    asked = {"name": recipe, "net": net, "seed": seed, "select": select, "holdout": holdout, "from": from_, "copy": copy, **changes}
+    held = {"from": None, "copy": "", **config["recipe"], **{key: config[key] for key in ("net", *left_out, "from") if key in config}}
+    for key, value in asked.items():
+        if key == "batch_size" and value == 0:
+            continue  # what was found the first time holds
+        if value is not None and value != left_out.get(key) and key not in MAY_CHANGE and value != held[key]:
+            raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
+                          f"resume it as it is, or begin another --out.")

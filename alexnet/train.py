@@ -8,7 +8,7 @@ import json
 import math
 import signal
 import sys
-import threading
+import tempfile
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -17,51 +17,63 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
 
-from alexnet import optim, recipes, rundir, weights
+from alexnet import optim, recipes, rundir, trials, weights
 from alexnet.data import augment, order
 from alexnet.device import autocast, compiled, pick, precision, sums
-from alexnet.errors import Refused
+from alexnet.errors import Misused, Refused
 from alexnet.evaluate import Member, measure
 from alexnet.net import AlexNet
-from alexnet.parts import check, choose_row, parts
+from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, parts
 from alexnet.progress import Progress, say, seconds
+from alexnet.signals import Signals
 
-MAY_CHANGE = ("stop_error", "stop_minutes", "stop_patience", "save_minutes")  # when a run is resumed
 LOOK_EVERY = 0.5  # seconds between readings of the loss off the device
 
 
 def train(
     store: Annotated[str, "a store made by alexnet prepare"],
     *,
-    out: Annotated[str, "the run's folder"],
+    out: Annotated[str, "the run's folder"] = None,
     recipe: Annotated[str, "as_run, paper, modern (when left out) or tiny"] = None,
     net: Annotated[str, "a row of `alexnet nets`; the recipe chooses one that fits when left out"] = None,
     seed: Annotated[int, "initial values, order, crops, dropout: everything that is drawn"] = 0,
+    from_: Annotated[str, "begin from this MODEL's weights, layer by layer, where they fit"] = None,
+    copy: Annotated[str, "with --from: only these layers or prefixes, like conv,fc6"] = "",
     resume: Annotated[bool, "go on exactly where the run in --out stopped"] = False,
     select: Annotated[str, "the split that decides plateaus, stopping and `best`"] = "val",
     holdout: Annotated[float, "instead of --select: this share of train, held out by seed"] = 0.0,
     device: Annotated[str, "auto, cpu, cuda, cuda:N, mps"] = "auto",
     workers: Annotated[int, "threads that read ahead"] = 2,
+    find_rate: Annotated[str, "do not train: try rates from far too low to far too high, plotted in this PNG or SVG"] = None,
     on_epoch=None,
     **changes,
 ):
     """Fit a network; returns the last epoch's line and why it stopped."""
-    run, device = rundir.RunDir(out), pick(device)
+    if not out and not find_rate:
+        raise Misused("train wants --out RUN, the folder that the run is kept in.")
+    scratch = tempfile.TemporaryDirectory() if find_rate else None
+    run, device = rundir.RunDir(scratch.name if find_rate else out), pick(device)
     run.check(resume=resume)
     config = run.read("config.json") if resume else None
     if config:
-        check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, **changes)
+        from_ = from_ and str(weights.find(from_))
+        check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, from_=from_, copy=copy, **changes)
         changed = {key: value for key, value in changes.items() if key in MAY_CHANGE}
         recipe = recipes.from_plain({**config["recipe"], **changed})
         seed, select, holdout, net = config["seed"], config["select"], config["holdout"], config["net"]
     else:
         recipe = recipes.recipe(recipe or "modern", **changes)
+    if copy and not from_ and not config:
+        raise Misused("--copy says which layers of --from MODEL are taken: name that too.")
     training, chosen = parts(store, select, holdout, seed)
     check(training, chosen, config)
     if not config:
-        config = {"recipe": asdict(recipe), "net": choose_row(recipe.nets, net, training), "store": str(store), "seed": seed,
+        net = choose_row(recipe.nets, net, training)
+        if not recipe.batch_size:
+            recipe = trials.fitted_batch(recipe, net, training, device)
+        config = {"recipe": asdict(recipe), "net": net, "store": str(store), "seed": seed,
                   "select": select, "holdout": holdout, "fingerprint": training.split.fingerprint,
-                  "select_fingerprint": chosen.split.fingerprint,
+                  "select_fingerprint": chosen.split.fingerprint, "from": from_ and str(weights.find(from_)), "copy": copy,
                   "precision": precision(recipe.precision, device)}
         run.make()
         run.write("config.json", config)
@@ -69,19 +81,9 @@ def train(
                                                          data_fingerprint=training.split.fingerprint))
     with Signals() as signals:
         loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals)
+        if find_rate:
+            return trials.find_rate(loop, find_rate)
         return loop.fit(on_epoch or (lambda line: None))
-
-
-def check_resumed(config, run, *, recipe, net, seed, select, holdout, **changes):
-    """A run goes on as what it is; what was left out, or is as it was, is no change."""
-    recipes.recipe(config["recipe"]["name"], **changes)  # names and types
-    left_out = {"seed": 0, "select": "val", "holdout": 0.0}
-    asked = {"name": recipe, "net": net, "seed": seed, "select": select, "holdout": holdout, **changes}
-    held = {**config["recipe"], **{key: config[key] for key in ("net", *left_out)}}
-    for key, value in asked.items():
-        if value is not None and value != left_out.get(key) and key not in MAY_CHANGE and value != held[key]:
-            raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
-                          f"resume it as it is, or begin another --out.")
 
 
 class Loop:
@@ -284,9 +286,21 @@ class Loop:
             say(f"stopped and saved; --resume goes on from here: {self.run.path}")
             raise KeyboardInterrupt if self.signals.caught == signal.SIGINT else SystemExit(143)
 
+    def begin(self):
+        """Where nothing was saved yet: initial values, or those of another network. Velocities begin at zero."""
+        if not self.config.get("from"):
+            return
+        only = tuple(filter(None, self.config["copy"].split(",")))
+        lines = weights.copy_into(self.net, self.config["from"], classes=self.split.classes, only=only)
+        self.average = optim.Average(self.net) if self.average else None
+        self.run.log("from", model=self.config["from"], layers=lines)
+        for line in lines:
+            say(f"{line['layer']:<12}{'copied' if line['copied'] else 'new: ' + line['why']}")
+
     def restore(self):
         files = self.run.load("last")
         if not files:
+            self.begin()
             return
         loop = json.loads(files["loop.json"])
         self.epoch, self.step, self.images, self.since_best = (loop[k] for k in ("epoch", "step", "images", "since_best"))
@@ -331,22 +345,3 @@ def mean_of(split, crop, centring):
     """The mean picture's central window, or its one colour: what is subtracted from every picture."""
     image = augment.central(split.mean, crop)
     return image if centring == "image" else torch.tensor(split.colour.mean, dtype=torch.float32)[:, None, None]
-
-
-class Signals:
-    """SIGINT and SIGTERM let the step finish and the checkpoint be written; a second SIGINT does not wait."""
-
-    def __enter__(self):
-        self.caught, self.before = None, {}
-        if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _catch(self, number, frame):
-        if self.caught == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.caught = number
-
-    def __exit__(self, *error):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

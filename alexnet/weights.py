@@ -66,6 +66,36 @@ def read(model=None):
     return net.eval(), mean, found
 
 
+def copy_into(net, model, *, classes, only=()):
+    """Layer by layer, what fits from another network's weights; the rest keeps its initial values. The last layer is copied
+    only between the same classes. only: layers or prefixes that may be copied; all when empty.
+    Returns a line a layer: {"layer", "copied", "why"}."""
+    source, _, card = read(model)
+    there, last = source.state_dict(), net.row.layers[-1].name
+    same = [c[0] for c in card["classes"]] == [c[0] for c in classes]
+    lines = []
+    for layer, module in net.named_children():
+        own = module.state_dict()
+        if not own:
+            continue
+        given = {name: there[f"{layer}.{name}"] for name in own if f"{layer}.{name}" in there}
+        why = ""
+        if only and not layer.startswith(tuple(only)):
+            why = "not asked for"
+        elif len(given) < len(own):
+            why = f"{card['net']} has no such layer"
+        elif odd := next((name for name in own if own[name].shape != given[name].shape), None):
+            why = f"{tuple(given[odd].shape)} there, {tuple(own[odd].shape)} here"
+        elif layer == last and not same:
+            why = "other classes"
+        else:
+            module.load_state_dict(given)
+        lines.append({"layer": layer, "copied": not why, "why": why})
+    if not any(line["copied"] for line in lines):
+        raise Refused(f"nothing of {model} ({card['net']}) fits {net.row.name}: {lines[0]['layer']} is new because: {lines[0]['why']}.")
+    return lines
+
+
 def _card(metadata, path):
     if "card" not in metadata:
         raise Refused(f"{path} carries no card: it was not written by alexnet; convert it first.")

@@ -14,7 +14,8 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "errors": 0,
     "progress": 0,
     "device": 0,
-    "nets": 0,
+    "drawing": 0,
+    "nets": 0.5,  # which draws by drawing and figures
     "recipes": 0,
     "ops": 0,
     "optim": 0.5,  # which reads recipes
@@ -26,6 +27,8 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "weights": 2,
     "towers": 2,
     "parts": 2,
+    "signals": 2,
+    "trials": 2.5,
     "evaluate": 2.5,  # which reads weights
     "train": 3,
     "engines": 3,
@@ -45,7 +48,7 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "__init__": 8,
 }
 DOORS = {  # library -> the only rooms that may open it
-    "matplotlib": {"figures"},
+    "matplotlib": {"figures", "drawing"},
     "triton": {"ops/triton"},
     "argparse": {"cli"},
     "ray": {"scale"},
@@ -67,6 +70,7 @@ WITHOUT_TORCH = (
     "data/order",
     "data/sample",
     "figures",
+    "drawing",
     "nets",
     "recipes",
     "answers",

@@ -120,3 +120,56 @@ def test_averages_follow_the_weights():
     average.copy_to(copy)
     torch.testing.assert_close(copy.conv1.weight, net.conv1.weight - 0.9, rtol=0, atol=1e-5)
     assert torch.equal(copy.fc8.weight, net.fc8.weight)
+
+
+# ---- the notebook's schedules ----------------------------------------------------------------------------------------
+
+
+def test_dexp_is_the_sources_staircase():
+    """Base 0.01, factor 250, four levels: 0.01, 0.001587, 0.000252, 0.00004, a quarter of training each."""
+    recipe = recipes.recipe("dexp")
+    rates = [optim.settings(recipe, 95 * share).rate for share in (0, 0.2, 0.26, 0.51, 0.76, 1.0)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001587, 0.000252, 0.00004, 0.00004], rel=2e-3)
+    late = optim.settings(recipe, 94.9)
+    assert (late.noise, late.bias_rate, late.layers) == (0.0, 0.002, {"conv1": 0.0})
+    assert optim.settings(recipe, 40).bias_rate == 0.02 and optim.settings(recipe, 40).noise == 0.1
+
+
+def test_cnn_stars_chain_follows_its_notes():
+    recipe = recipes.recipe("six_conv_2012")
+    net = AlexNet(narrow(nets.row("six_conv")), classes=3, seed=0)
+    optimiser = optim.optimiser(net, recipe)
+
+    def rates(epoch):
+        optim.apply(optimiser, optim.settings(recipe, epoch))
+        return {group["layer"]: group["lr"] for group in optimiser.param_groups if not group["bias"]}
+
+    assert rates(0)["conv1"] == 1e-4 and rates(0)["fc8"] == 1e-3 and rates(0)["conv6"] == 1e-3
+    assert rates(1)["fc8"] == 1e-2 and rates(6)["conv1"] == 1e-5 and rates(8)["conv1"] == 0.0
+    assert rates(10)["fc8"] == 1e-3 and rates(30)["conv2"] == rates(30)["fc8"] == 1e-4 and rates(43)["conv2"] == 1e-5
+    frozen = [group["lr"] for group in optimiser.param_groups if group["layer"] == "conv1"]
+    assert frozen == [0.0, 0.0]  # its biases too
+    first = recipes.recipe("six_conv_2009")
+    assert optim.settings(first, 1).layers == {"conv6": 0.01, "fc": 0.01} and optim.settings(first, 3).layers == {}
+
+
+def test_cifars_decays_are_by_layer_and_biases_have_none():
+    recipe = recipes.recipe("cifar18")
+    optimiser = optim.optimiser(AlexNet("cifar18", seed=0), recipe)
+    decays = {(group["layer"], group["bias"]): group["weight_decay"] for group in optimiser.param_groups}
+    assert decays[("conv2", False)] == 0.004 and decays[("fc10", False)] == 1.0 and decays[("fc10", True)] == 0.0
+    at = [optim.settings(recipe, epoch) for epoch in (0, 119, 121, 131)]
+    assert [now.rate for now in at] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    assert [now.bias_rate for now in at] == pytest.approx([2e-3, 2e-3, 2e-4, 2e-5])
+
+
+@pytest.mark.parametrize("name, changes", [("as_run_2010", 5), ("net120", 5), ("non_overlapping", 3)])
+def test_the_notebook_reads_as_phases(name, changes):
+    recipe = recipes.recipe(name)
+    assert recipe.bias_rate == 0.02 and recipe.crop_shared_by == 32 and not recipe.reshuffle
+    assert len({phase.epoch for phase in recipe.phases}) == changes
+    assert [phase.epoch for phase in recipe.phases] == sorted(phase.epoch for phase in recipe.phases)
+
+
+def test_the_longest_name_rules():
+    assert optim.own({"conv": 1, "conv1": 2}, "conv1", 3) == 2 and optim.own({"conv": 1}, "fc6", 3) == 3

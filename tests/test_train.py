@@ -263,3 +263,59 @@ def test_settings_reach_the_optimiser(monkeypatch, store, tmp_path):
     monkeypatch.setattr(optim, "apply", lambda rule, now: (seen.append(now), real(rule, now)))
     alexnet.train(store, out=tmp_path / "run", recipe="as_run", net="tiny64", epochs=4, batch_size=64)
     assert [s.rate for s in seen][:2] == [0.01] * 2 and seen[-1].rate == 1e-5 and seen[-1].layers == {"conv1": 0}
+
+
+# ---- beginning from other weights ------------------------------------------------------------------------------------
+
+
+def test_from_copies_what_fits_and_says_what_is_new(whole, store, tmp_path, capsys):
+    line = alexnet.train(store, out=tmp_path / "run", from_=whole, net="tiny64,pooling=average", rate=0.0, **{**SHORT, "epochs": 1})
+    assert line["epoch"] == 1
+    begun, source = final(tmp_path / "run"), final(whole, "best")
+    assert all(torch.equal(begun[name], source[name]) for name in source)  # a rate of zero left them as they came
+    said = capsys.readouterr().err
+    assert said.count("copied") == 8
+    event = next(e for e in map(json.loads, open(tmp_path / "run/log.jsonl")) if e["event"] == "from")
+    assert [one["layer"] for one in event["layers"]] == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+
+
+def test_copy_takes_only_what_it_names(whole, store, tmp_path, capsys):
+    alexnet.train(store, out=tmp_path / "run", from_=whole, copy="conv", net="tiny64", rate=0.0, **{**SHORT, "epochs": 1})
+    begun, source = final(tmp_path / "run"), final(whole, "best")
+    assert torch.equal(begun["conv5.weight"], source["conv5.weight"]) and not torch.equal(begun["fc6.weight"], source["fc6.weight"])
+    assert "fc6         new: not asked for" in capsys.readouterr().err
+
+
+def test_other_shapes_and_other_classes_begin_anew(whole):
+    from alexnet.net import AlexNet
+    from alexnet.nets import row
+
+    card = weights.read_card(whole)
+    same = [tuple(c) for c in card["classes"]]
+    wider = AlexNet("small64", classes=len(same), seed=0)
+    with pytest.raises(Refused, match="nothing of .* fits small64"):
+        weights.copy_into(wider, whole, classes=same)
+    net = AlexNet(row("tiny64"), classes=len(same), seed=0)
+    lines = {line["layer"]: line for line in weights.copy_into(net, whole, classes=[("x", "x")] * len(same))}
+    assert not lines["fc8"]["copied"] and lines["fc8"]["why"] == "other classes" and lines["fc7"]["copied"]
+
+
+def test_a_run_from_other_weights_is_resumed_to_the_same_bits(whole, store, tmp_path, monkeypatch):
+    settings = dict(from_=whole, copy="conv", net="tiny64", **SHORT)
+    alexnet.train(store, out=tmp_path / "run", **settings)
+    killed_after(monkeypatch, 11, store, tmp_path / "again", save_minutes=0.0, **settings)
+    alexnet.train(store, out=tmp_path / "again", resume=True)
+    assert same(final(tmp_path / "run"), final(tmp_path / "again"))
+    with pytest.raises(Refused, match="has copy 'conv'"):
+        alexnet.train(store, out=tmp_path / "again", resume=True, copy="fc")
+    with pytest.raises(Misused, match="name that too"):
+        alexnet.train(store, out=tmp_path / "other", copy="fc", **SHORT)
+
+
+def test_own_rates_freeze_by_prefix(store, tmp_path):
+    alexnet.train(store, out=tmp_path / "run", rates="conv=0,fc8=0.001", net="tiny64", **{**SHORT, "epochs": 1})
+    from alexnet.net import AlexNet
+
+    begun, after = AlexNet("tiny64", classes=len(weights.read_card(tmp_path / "run")["classes"]), seed=0), final(tmp_path / "run")
+    assert torch.equal(begun.conv3.weight, after["conv3.weight"]) and torch.equal(begun.conv3.bias, after["conv3.bias"])
+    assert not torch.equal(begun.fc7.weight, after["fc7.weight"]) and not torch.equal(begun.fc8.weight, after["fc8.weight"])

@@ -1,0 +1,69 @@
+"""The clocks of the CIFAR-10 systems of 2012 on this machine: each net with its own schedule, its error on the test split after
+the last epoch, and the seconds it took. Nothing is chosen on the test split. Interrupted runs go on where they stopped.
+
+    python -m benches.clocks STORE OUT --nets cifar26 --runs 5
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+from alexnet.cli import keep_memory
+from alexnet.evaluate import evaluate
+from alexnet.rundir import environment
+from alexnet.train import train
+from benches.record import RESULTS
+
+CLAIMS = {"cifar26": (0.26, "80 s"), "cifar19": (0.19, "20 min"), "cifar18": (0.18, "20 min"), "cifar13": (0.13, "25 min"),
+          "cifar11": (0.11, "75 min")}  # of the configurations; on one GPU of 2011
+
+
+def main():
+    words = argparse.ArgumentParser()
+    words.add_argument("store")
+    words.add_argument("out", type=Path)
+    words.add_argument("--nets", nargs="+", default=["cifar26"])
+    words.add_argument("--runs", type=int, default=5)
+    words.add_argument("--epochs", type=int, help="a rehearsal: the schedule squeezed into so many")
+    asked = words.parse_args()
+    keep_memory()
+    for net in asked.nets:
+        record(net, [one(net, seed, asked) for seed in range(asked.runs)], asked)
+
+
+def one(net, seed, asked):
+    run = asked.out / f"{net}-{seed}"
+    changes = {"epochs": asked.epochs} if asked.epochs else {}
+    line = train(asked.store, out=run, recipe=net, seed=seed, select="test", resume=True, **changes)
+    last = run / "checkpoints" / "last" / "weights.safetensors"
+    views = 1 if net in ("cifar26", "cifar19", "cifar18") else 9
+    error = evaluate(last, store=asked.store, split="test", views=views)["top1_error"]
+    ledger = line["ledger"]
+    lines = [json.loads(text) for text in open(run / "log.jsonl")]
+    return {"seed": seed, "views": views, "test_error": error, "epochs": line["epoch"],
+            "resumed": sum(one["event"] == "resumed" for one in lines), "seconds": ledger["step"] + ledger["waiting"],
+            "seconds_with_everything": line["seconds"], "errors": [e["val_top1_error"] for e in lines if e["event"] == "epoch"]}
+
+
+def record(net, runs, asked):
+    claim, clock = CLAIMS[net]
+    found = {
+        "what": f"{net}: {claim:.0%} in {clock} of 2012, its own schedule",
+        "command": f"python -m benches.clocks {asked.store} OUT --nets {net} --runs {asked.runs}"
+        + (f" --epochs {asked.epochs}" if asked.epochs else ""),
+        "runs": len(runs),
+        "median_test_error": statistics.median(run["test_error"] for run in runs),
+        "median_seconds": statistics.median(run["seconds"] for run in runs),
+        "median_seconds_with_everything": statistics.median(run["seconds_with_everything"] for run in runs),
+        "each": runs,
+        "environment": environment("cpu", command=""),
+    }
+    name = f"clock-{net}" + ("-rehearsal" if asked.epochs else "")
+    folder = asked.out if asked.epochs else RESULTS
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=1))
+    print(f"{net}: {found['median_test_error']:.1%} in {found['median_seconds']:.0f} s ({len(runs)} runs)")
+
+
+if __name__ == "__main__":
+    main()
