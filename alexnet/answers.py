@@ -149,6 +149,8 @@ def show_prepare(answer):
 
 
 def show_nets(rows):
+    if isinstance(rows, dict):
+        return write(f"{', '.join(rows['nets'])}: {strong(rows['file'])}")
     if len(rows) != 1:
         heads = ("net", "picture", "classes", "parameters", "multiply-adds", "neurons", "")
         table(
@@ -207,25 +209,31 @@ def show_epoch(line, so_far):
 
 
 def show_evaluate(answer):
-    low, high = answer.get("top1_interval") or (None, None)
-    between = f"   (95 % interval {percent(low)} to {percent(high)})" if low is not None else ""
+    models, plain = answer["models"], answer.get("plain")
+    if plain:
+        models = [f"{model} (weight {weight:.3f})" for model, weight in zip(models, answer["weights"])]
     facts(
         [
-            ("top-1 error", strong(percent(answer["top1_error"])) + between),
+            ("top-1 error", strong(percent(answer["top1_error"])) + _between(answer)),
             ("top-5 error", strong(percent(answer["top5_error"]))),
             ("log loss", number(answer["log_loss"])),
+            ("weights fitted on", answer.get("fitted_on")),
+            ("plain average", plain and f"top-1 error {percent(plain['top1_error'])}{_between(plain)}"),
+            ("", plain and f"top-5 error {percent(plain['top5_error'])}, log loss {number(plain['log_loss'])}"),
             (
                 "measured on",
                 f"{count(answer['images'], 'picture')}, {count(answer['views'], 'view')}"
                 + (f", {answer['refused']:,} refused and not counted" if answer.get("refused") else ""),
             ),
-            (
-                "models",
-                ", ".join(map(str, answer["models"])) if isinstance(answer["models"], list) else answer["models"],
-            ),
+            ("models", ", ".join(map(str, models)) if isinstance(models, list) else models),
             ("note", answer.get("note")),
         ]
     )
+
+
+def _between(errors):
+    low, high = errors.get("top1_interval") or (None, None)
+    return "" if low is None else f"   (95 % interval {percent(low)} to {percent(high)})"
 
 
 def show_picture(answer, so_far):

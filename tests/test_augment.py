@@ -90,11 +90,17 @@ def test_resized_crops_stay_inside_and_mirror():
 def test_views_are_the_sources_in_its_order(count):
     found = augment.views(PICTURES, mean=MEAN, crop=CROP, count=count)
     assert len(found) == count
-    places = {1: [(3, 3)], 2: [(3, 3)]}.get(count, [(0, 0), (0, 6), (3, 3), (6, 0), (6, 6)])
+    grid = [(t, l) for t in (0, 3, 6) for l in (0, 3, 6)]
+    places = {1: [(3, 3)], 2: [(3, 3)], 9: grid}.get(count, [(0, 0), (0, 6), (3, 3), (6, 0), (6, 6)])
     cuts = [PICTURES[:, t : t + CROP, l : l + CROP].permute(0, 3, 1, 2).float() for t, l in places]
     expected = [cut - MEAN for cut in cuts] + ([cut.flip(3) - MEAN for cut in cuts] if count in (2, 10) else [])
-    for a, b in zip(found, expected):
+    for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_nine_views_of_a_picture_no_larger_than_the_crop_are_all_it():
+    found = augment.views(PICTURES, mean=torch.zeros(3, 1, 1), crop=SIZE, count=9)
+    assert len(found) == 9 and all(torch.equal(one, found[0]) for one in found)
 
 
 def test_the_mean_is_its_central_window():

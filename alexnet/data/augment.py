@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-VIEWS = (1, 2, 5, 10)
+VIEWS = (1, 2, 5, 9, 10)
 
 
 @dataclass
@@ -107,11 +107,16 @@ def interpolation(start, side, size, crop):
 
 def views(pictures, *, mean, crop, count=1):
     """The views of testing, a centred batch each: the centre (1), and its reflection (2); or top left, top right, centre,
-    bottom left, bottom right (5), then their reflections (10). Paper 4.1; the order is the source's."""
+    bottom left, bottom right (5), then their reflections (10), paper 4.1; or a grid of three by three, row by row, as the
+    source tests on CIFAR-10 (9). The order is the source's."""
     far = pictures.shape[1] - crop
-    centre = (far // 2, far // 2)
-    corners = [centre] if count < 5 else [(0, 0), (0, far), centre, (far, 0), (far, far)]
-    cuts = [pictures[:, top : top + crop, left : left + crop] for top, left in corners]
+    half = far // 2
+    corners = {
+        5: [(0, 0), (0, far), (half, half), (far, 0), (far, far)],
+        9: [(top, left) for top in (0, half, far) for left in (0, half, far)],
+    }
+    places = corners.get(count // 2 if count == 10 else count, [(half, half)])
+    cuts = [pictures[:, top : top + crop, left : left + crop] for top, left in places]
     mirrored = [cut.flip(2) for cut in cuts] if count in (2, 10) else []
     return [centred(cut, mean) for cut in cuts + mirrored]
 

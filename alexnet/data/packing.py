@@ -140,7 +140,8 @@ def key(entries, plan):
     facts = [stores.FORMAT, plan.size, plan.native, plan.encoding, encoder_name(plan.encoding), picture.RESAMPLING]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     for entry in entries:
-        digest.update(repr((os.fsencode(entry.name), entry.label, entry.box, entry.offset, entry.length)).encode())
+        raw = (entry.raw,) if entry.raw else ()  # stores of files keep the key they had before there were raw pixels
+        digest.update(repr((os.fsencode(entry.name), entry.label, entry.box, entry.offset, entry.length, *raw)).encode())
     return digest.hexdigest()
 
 

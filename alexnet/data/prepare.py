@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
 
 def prepare(
-    source: Annotated[str, "class folders, with or without train/ and val/, or Tiny-ImageNet's layout"],
+    source: Annotated[str, "class folders, with or without train/ and val/; Tiny-ImageNet, MNIST or CIFAR as they are handed out"],
     store: Annotated[str, "the folder to write; a stopped prepare goes on where it was"],
     *,
     size: Annotated[str, "side of the squares in pixels, or native: squares of one size already"] = 256,

@@ -3,11 +3,11 @@ LAYOUT, a few words on what it looks like, and read(path) -> Source, or None whe
 
 import os
 
-from alexnet.data.sources import folders, tiny_imagenet
+from alexnet.data.sources import cifar_binary, folders, mnist, tiny_imagenet
 from alexnet.data.sources.listing import Class, Entry, Source, in_store_order, read
 from alexnet.errors import Refused
 
-FORMATS = (tiny_imagenet, folders)  # asked in this order; the most particular first
+FORMATS = (tiny_imagenet, mnist, cifar_binary, folders)  # asked in this order; the most particular first
 
 __all__ = ["FORMATS", "Class", "Entry", "Source", "in_store_order", "read", "recognise"]
 

@@ -1,12 +1,17 @@
-"""What every source is made of: classes, entries (a picture's name, label and place), and the walk that finds pictures
-below a folder."""
+"""What every source is made of: classes, entries (a picture's name, label and place), how an entry is read, and the walk
+that finds pictures below a folder."""
 
+import functools
+import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from alexnet.errors import Refused
 
@@ -30,6 +35,7 @@ class Entry(NamedTuple):
     box: tuple | None = None  # x0, y0, x1, y1 in source pixels, as the source gives them
     offset: int = 0  # where it begins in that file, and
     length: int | None = None  # how long it is; None: the file is the picture
+    raw: tuple | None = None  # bytes that are the pixels themselves: their shape, (H, W) grey or (3, H, W) a colour a plane
 
 
 @dataclass
@@ -52,17 +58,38 @@ def in_store_order(entries):
 
 
 def read(entry):
-    """-> (bytes, (size, modified)) of an entry's file; OSError is the caller's."""
+    """-> (an entry's bytes, or its pixels as uint8 (H, W) or (H, W, 3); (size, modified) of its file); OSError is the
+    caller's."""
     handle = os.open(entry.path, os.O_RDONLY)
     try:
         status = os.fstat(handle)
+        stamp = status.st_size, status.st_mtime_ns
+        if entry.raw and entry.path.endswith(".gz"):
+            return _pixels(unpacked(entry.path, stamp)[entry.offset : entry.offset + entry.length], entry), stamp
         length = status.st_size if entry.length is None else entry.length
         data = os.pread(handle, length, entry.offset)
         while len(data) < length and (more := os.pread(handle, length - len(data), entry.offset + len(data))):
             data += more  # one read returns at most 2 GB
-        return data, (status.st_size, status.st_mtime_ns)
+        return (_pixels(data, entry) if entry.raw else data), stamp
     finally:
         os.close(handle)
+
+
+def _pixels(data, entry):
+    if len(data) != entry.length:
+        raise Refused(f"truncated: {len(data):,} of its {entry.length:,} bytes are there")
+    pixels = np.frombuffer(data, np.uint8).reshape(entry.raw)
+    return pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+
+
+@functools.lru_cache(maxsize=2)
+def unpacked(path, stamp):
+    """What a .gz file holds, kept: it cannot be read from the middle, and its pictures are read one by one."""
+    try:
+        with gzip.open(path) as file:
+            return file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(f"{path} is no whole gzip file ({error}): fetch it again.") from None
 
 
 class Walk:
