@@ -1,4 +1,6 @@
-"""Response norm and its kin: the definition against loops in float64, the fast form against the definition."""
+"""Response norm and its kin, and the blur: the definitions against loops in float64, the fast form against the definition."""
+
+from math import exp
 
 import pytest
 import torch
@@ -70,6 +72,76 @@ def test_within_map_norm_is_its_formula():
         square = x[:, :, max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
         expected = x[:, :, row, column] / (1 + 0.01 * (square**2).sum((2, 3))) ** 0.75
         torch.testing.assert_close(out[:, :, row, column], expected)
+
+
+def contrast_norm_by_pixels(x, *, size, alpha, beta, mean=None):
+    """Pixel by pixel. mean: what to take off, where it is not to be that of x itself."""
+    reach, (H, W) = size // 2, x.shape[2:]
+
+    def square(of, i, j):
+        return of[:, :, max(0, i - reach) : i + reach + 1, max(0, j - reach) : j + reach + 1]  # what lies inside the map
+
+    places = [(i, j) for i in range(H) for j in range(W)]
+    if mean is None:
+        mean = torch.stack([square(x, i, j).mean((2, 3)) for i, j in places], 2).view(x.shape)
+    left = x - mean
+    out = [left[:, :, i, j] / (1 + alpha * (square(left, i, j) ** 2).sum((2, 3))) ** beta for i, j in places]
+    return torch.stack(out, 2).view(x.shape), mean
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [3, 5])
+def test_contrast_norm_is_its_formula(dtype, memory, size):
+    x, constants = draw((2, 3, 6, 7), torch.float64), dict(size=size, alpha=0.01, beta=0.75)
+    expected, _ = contrast_norm_by_pixels(x, **constants)
+    found = ops.contrast_norm(x.to(dtype).contiguous(memory_format=memory), **constants)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=1e-12 if dtype == torch.float64 else 1e-4, atol=1e-6)
+
+
+def test_contrast_norm_passes_the_gradient_on_as_if_its_mean_were_a_constant():
+    constants, step = dict(size=5, alpha=0.01, beta=0.75), 1e-5
+    x, weight = draw((1, 2, 4, 5), torch.float64), draw((1, 2, 4, 5), torch.float64, 1.0).flip(3)
+    _, mean = contrast_norm_by_pixels(x, **constants)
+
+    def numeric(mean):
+        """d sum(out * weight) / dx by central differences."""
+        found = torch.zeros_like(x).view(-1)
+        for i in range(x.numel()):
+            nudge = torch.zeros_like(x)
+            nudge.view(-1)[i] = step
+            up, down = (contrast_norm_by_pixels(x + by, **constants, mean=mean)[0] for by in (nudge, -nudge))
+            found[i] = ((up - down) * weight).sum() / (2 * step)
+        return found.view(x.shape)
+
+    variable = x.clone().requires_grad_()
+    (ops.contrast_norm(variable, **constants) * weight).sum().backward()
+    torch.testing.assert_close(variable.grad, numeric(mean), rtol=1e-5, atol=1e-7)
+    assert (variable.grad - numeric(None)).abs().max() > 0.01  # with the mean's own gradient it is another
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_blur_is_a_gaussian_with_zeros_beyond_the_edge(dtype, memory):
+    weights = [exp(-((i - 4) ** 2) / (2 * 4.0**2)) for i in range(9)]
+    weights = [weight / sum(weights) for weight in weights]
+    x = draw((2, 3, 12, 11), torch.float64)
+    expected = torch.zeros_like(x)
+    for i in range(12):
+        for j in range(11):
+            for a in range(max(0, i - 4), min(12, i + 5)):
+                for b in range(max(0, j - 4), min(11, j + 5)):
+                    expected[:, :, i, j] += weights[a - i + 4] * weights[b - j + 4] * x[:, :, a, b]
+    found = ops.blur(x.to(dtype).contiguous(memory_format=memory), std=4.0, taps=9)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=1e-12 if dtype == torch.float64 else 1e-5, atol=1e-5)
+
+
+def test_blur_keeps_a_flat_map_inside_and_dims_its_edge():
+    flat = ops.blur(torch.full((1, 2, 20, 20), 100.0), std=4.0, taps=9)
+    torch.testing.assert_close(flat[:, :, 4:16, 4:16], torch.full((1, 2, 12, 12), 100.0))  # its weights sum to one
+    assert flat[0, 0, 0, 10] < 75 and flat[0, 0, 0, 0] < 50
 
 
 def test_masks_keep_their_share_and_depend_on_key_layer_and_row_alone():

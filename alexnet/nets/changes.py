@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from alexnet.errors import Misused, nearest
-from alexnet.nets.layers import BatchNorm, ContrastNorm, Conv, Dense, Local, Pool, ResponseNorm, WithinMapNorm
+from alexnet.nets.layers import BatchNorm, ContrastNorm, Conv, Dense, Pool, ResponseNorm, WithinMapNorm
 
 NORMS = (ResponseNorm, WithinMapNorm, ContrastNorm, BatchNorm)
 VALUES = {  # `ROW,field=value` -> what the field may be
@@ -28,57 +28,65 @@ def changed(row, name, title, *, without=(), after=None, layers=None, **fields):
 
 def varied(row, **choices):
     """The row with another nonlinearity, pooling, norm or dropout convention throughout; the same as 'ROW,field=value,...'."""
-    for key, value in choices.items():
-        if key not in VALUES:
-            raise Misused(f"a row has no field {key!r} to vary: {nearest(key, VALUES)}")
-        if value not in VALUES[key]:
-            raise Misused(f"{key} is {value!r}; it may be {', '.join(VALUES[key])}.")
+    _check(choices)
+    name, title = row.name, row.title
     if choices.get("norm") == "batch":
-        row = with_batch_norm(row, row.name, row.title)
-    layers = [layer for layer in row.layers if choices.get("norm") != "none" or not isinstance(layer, NORMS)]
-    if len(layers) < len(row.layers):  # a batch norm that is taken out leaves its nonlinearity and dropout to the layer it served
-        layers = list(_bared(row.layers))
+        row = with_batch_norm(row, name, title)
+    layers = _bared(row.layers) if choices.get("norm") == "none" else row.layers
     if pooling := choices.get("pooling"):
-        layers = [_pooling(layer, pooling) for layer in layers]
+        own = next((layer.then for layer in layers if layer.then != "linear"), "relu")  # a learned pool is rectified as the rest is
+        layers = [_pooling(layer, pooling, own) for layer in layers]
     if nonlinearity := choices.get("nonlinearity"):
         layers = [replace(layer, then=nonlinearity) if layer.then != "linear" else layer for layer in layers]
     if choices.get("dropout") == "none":
         layers = [replace(layer, dropout=0.0) for layer in layers]
     elif "dropout" in choices:
         row = replace(row, dropout_scales=choices["dropout"])
-    text = ",".join([row.name, *(f"{key}={value}" for key, value in choices.items())])
+    text = ",".join([name, *(f"{key}={value}" for key, value in choices.items())])
     said = ", ".join(f"{key} {value}" for key, value in choices.items())
-    return replace(row, name=text, title=f"{row.title}; {said}", layers=tuple(layers))
+    return replace(row, name=text, title=f"{title}; {said}", layers=tuple(layers))
 
 
-def _pooling(layer, by):
+def _check(choices):
+    for key, value in choices.items():
+        if value == "":  # 'small64,tanh' or 'small64,norm='
+            pairs = [(field, one) for field, values in VALUES.items() for one in values]
+            meant = [pair for pair in pairs if key in pair] or [(field, values[0]) for field, values in VALUES.items()]
+            raise Misused(f"{key!r} is no choice for a row; write field=value, such as {' or '.join(map('='.join, meant))}.")
+        if key not in VALUES:
+            raise Misused(f"a row has no field {key!r} to vary: {nearest(key, VALUES)}")
+        if value not in VALUES[key]:
+            raise Misused(f"{key} is {value!r}; it may be {', '.join(VALUES[key])}.")
+
+
+def _pooling(layer, by, own):
     if not isinstance(layer, Pool):
         return layer
-    return replace(layer, by=by, then="relu" if by == "convolution" else layer.then)
+    return replace(layer, by=by, then=own if by == "convolution" and layer.then == "linear" else layer.then)
 
 
 def _bared(layers):
+    """Without norms. A batch norm leaves its nonlinearity and dropout, and a bias, to the layer that it served."""
     kept = []
     for layer in layers:
         if isinstance(layer, BatchNorm):
-            bias = {"bias": 0.0} if isinstance(kept[-1], (Conv, Dense)) else {}
-            kept[-1] = replace(kept[-1], then=layer.then, dropout=layer.dropout, **bias)
+            kept[-1] = replace(kept[-1], then=layer.then, dropout=layer.dropout, bias=0.0)
         elif not isinstance(layer, NORMS):
             kept.append(layer)
     return kept
 
 
 def with_batch_norm(row, name, title):
-    """The same row with batch normalisation behind every hidden layer that has weights, in the place of other norms."""
-    layers = []
-    for layer in row.layers:
-        if isinstance(layer, NORMS):
-            continue
-        weighted = isinstance(layer, (Conv, Dense)) and layer is not row.layers[-1] and not getattr(layer, "plus", "")
-        if not weighted or isinstance(layer, Local):
+    """The same row with batch normalisation behind every hidden convolution and dense layer, in the place of other norms. A side
+    path is not normalised by itself but as part of the sum that it ends in."""
+    bared, layers = _bared(row.layers), []
+    sides = {getattr(layer, "plus", "") for layer in bared}
+    for layer in bared:
+        if not isinstance(layer, (Conv, Dense)) or layer is bared[-1] or layer.name in sides:
             layers.append(layer)
             continue
         layers.append(replace(layer, bias=None, std=None, then="linear", dropout=0.0))
-        layers.append(BatchNorm("norm" + layer.name.lstrip("abcdefghijklmnopqrstuvwxyz"), then=layer.then if layer.then != "linear"
-                                else "relu", dropout=layer.dropout))
+        number = layer.name.lstrip("abcdefghijklmnopqrstuvwxyz")
+        taken = not number or f"norm{number}" in {one.name for one in layers}  # six_conv has a conv6 and an fc6
+        layers.append(BatchNorm(f"norm_{layer.name}" if taken else f"norm{number}", then=layer.then, dropout=layer.dropout))
     return replace(row, name=name, title=title, layers=tuple(layers), dropout_scales="train")

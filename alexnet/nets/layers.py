@@ -133,7 +133,8 @@ class Row:
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "layers": layers}
 
 
-KINDS = {kind.__name__: kind for kind in (Conv, Local, Dense, Pool, ResponseNorm, WithinMapNorm, ContrastNorm, BatchNorm, Blur, Nails)}
+KINDS = {kind.__name__: kind for kind in (
+    Conv, Local, Dense, Pool, ResponseNorm, WithinMapNorm, ContrastNorm, BatchNorm, Blur, Nails)}
 
 
 def from_spec(spec):

@@ -35,11 +35,11 @@ TINY64 = small("tiny64", "half as wide as small64 and quick: the demo's net", (3
 # ---- CIFAR-10, named for the test errors that their configurations promise ------------------------------------------
 
 
-def cifar(name, title, *layers, crop):
+def cifar(name, title, *, crop, layers):
     return Row(name, title, layers, crop=crop, classes=10, columns=1)
 
 
-CIFAR19 = cifar("cifar19", "19 % on CIFAR-10: three convolutions, one max and two average pools", crop=32, *(
+CIFAR19 = cifar("cifar19", "19 % on CIFAR-10: three convolutions, one max and two average pools", crop=32, layers=(
     Conv("conv1", 32, 5, pad=2, sees="picture", std=0.0001),
     Pool("pool1"),
     Conv("conv2", 32, 5, pad=2),
@@ -49,15 +49,15 @@ CIFAR19 = cifar("cifar19", "19 % on CIFAR-10: three convolutions, one max and tw
     Dense("fc10", 0, then="linear"),
 ))
 
-CIFAR26 = changed(CIFAR19, "cifar26", "26 % on CIFAR-10 in 80 seconds of 2012: cifar19 with a hidden layer of 64", without=("fc10",),
-                  after={"fc10": (Dense("fc64", 64, std=0.1), Dense("fc10", 0, std=0.1, then="linear"))})
+CIFAR26 = changed(CIFAR19, "cifar26", "26 % on CIFAR-10 in 80 seconds of 2012: cifar19 with a hidden layer of 64",
+                  without=("fc10",), after={"fc10": (Dense("fc64", 64, std=0.1), Dense("fc10", 0, std=0.1, then="linear"))})
 
 CIFAR18 = changed(CIFAR19, "cifar18", "18 % on CIFAR-10 in 20 minutes of 2012: cifar19 with within-map norms", after={
     "pool1": (WithinMapNorm("norm1", size=3, alpha=5e-5 / 9),), "pool2": (WithinMapNorm("norm2", size=3, alpha=5e-5 / 9),)})
 
 CIFAR14 = changed(CIFAR19, "cifar14", "14.2 % on CIFAR-10: cifar19 on crops of 24 and their reflections", crop=24)
 
-CIFAR13 = cifar("cifar13", "13 % on CIFAR-10: two convolutions, two locally connected layers", crop=24, *(
+CIFAR13 = cifar("cifar13", "13 % on CIFAR-10: two convolutions, two locally connected layers", crop=24, layers=(
     Conv("conv1", 64, 5, pad=2, sees="picture", std=0.0001),
     Pool("pool1"),
     Conv("conv2", 64, 5, pad=2),
