@@ -264,7 +264,7 @@ def _add_option(parser, argument):
     about = argument.help.replace("%", "%%")
     if (
         argument.default is not Parameter.empty
-        and argument.default is not None
+        and argument.default not in (None, "")
         and not isinstance(argument.default, bool)
     ):
         about += f" (default: {argument.default})".replace("%", "%%")
@@ -321,7 +321,8 @@ def _is_choice(kind):
 def _metavar(argument):
     if argument.place == "many":
         return argument.shown or argument.name.upper().removesuffix("S") + "..."
-    return {int: "N", float: "X"}.get(_without_none(argument.kind), argument.name.rpartition("_")[2].upper())
+    shown = argument.shown or argument.name.strip("_").rpartition("_")[2].upper()
+    return {int: "N", float: "X"}.get(_without_none(argument.kind), shown)
 
 
 def _usage(verb, known):

@@ -25,7 +25,7 @@ def evaluate(
     store: Annotated[str, "the store, where it does not stand last"] = None,
     split: Annotated[str, "split to measure on"] = "val",
     views: Annotated[int, "1, 2, 5, 9 or 10 crops and reflections a picture"] = 1,
-    fit_weights: Annotated[str, "weigh the models of an ensemble, by the error on this other split"] = None,
+    fit_weights: Annotated[str, "weigh the models of an ensemble, by the error on this other split", "SPLIT"] = None,
     device: Annotated[str, "auto, cpu, cuda, cuda:N, mps"] = "auto",
     workers: Annotated[int, "threads that read ahead"] = 2,
 ):

@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 
 from alexnet.cli import keep_memory
+from alexnet.device import pick
 from alexnet.evaluate import evaluate
 from alexnet.rundir import environment
 from alexnet.train import train
@@ -57,7 +58,7 @@ def record(net, runs, asked):
         "median_seconds": statistics.median(run["seconds"] for run in runs),
         "median_seconds_with_everything": statistics.median(run["seconds_with_everything"] for run in runs),
         "each": runs,
-        "environment": environment("cpu", command=""),
+        "environment": environment(pick(), command=""),
     }
     name = f"clock-{net}" + ("-rehearsal" if asked.epochs else "")
     folder = asked.out if asked.epochs else RESULTS

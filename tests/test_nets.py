@@ -35,6 +35,8 @@ TWO_CONVS = (64 * 75 + 64) + (64 * 64 * 25 + 64)
 PLACES = 6 * 6  # of a locally connected layer, each with kernels and biases of its own
 CIFAR13 = TWO_CONVS + PLACES * (32 * 64 * 9 + 32) + PLACES * (32 * 32 * 9 + 32) + (10 * 32 * PLACES + 10)
 
+TINY64 = ((32 * 75 + 32) + (96 * 16 * 25 + 96) + (192 * 96 * 9 + 192) + (192 * 96 * 9 + 192) + (128 * 96 * 9 + 128)
+          + (256 * 1152 + 256) + (256 * 256 + 256) + (200 * 256 + 200))
 BY_HAND = {
     "paper": PUBLISHED,
     "as_run": PUBLISHED,
@@ -75,8 +77,11 @@ BY_HAND = {
     "small64_batchnorm": SMALL64 + (64 + 192 + 384 + 384 + 256 + 1024 + 1024),
     "small32": SMALL32,
     "small32_batchnorm": SMALL32 + (64 + 128 + 192 + 192 + 128 + 512 + 512),
-    "tiny64": (32 * 75 + 32) + (96 * 16 * 25 + 96) + (192 * 96 * 9 + 192) + (192 * 96 * 9 + 192) + (128 * 96 * 9 + 128)
-    + (256 * 1152 + 256) + (256 * 256 + 256) + (200 * 256 + 200),
+    "tiny64": TINY64,
+    "small64_six": SMALL64 + (256 * 256 * 9 + 256),
+    "tiny64_six": TINY64 + (128 * 128 * 9 + 128),
+    # the bottleneck, and fc8 on 64 units instead of 256
+    "tiny64_six_wide": TINY64 + (128 * 128 * 9 + 128) + (64 * 256 + 64) - 200 * (256 - 64),
     "cifar26": THREE_CONVS + (64 * 64 * 16 + 64) + (10 * 64 + 10),
     "cifar19": CIFAR19,
     "cifar18": CIFAR19,

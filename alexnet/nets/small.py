@@ -32,6 +32,22 @@ SMALL32 = small("small32", "the anatomy of 2012 for 32-pixel pictures", (64, 128
 TINY64 = small("tiny64", "half as wide as small64 and quick: the demo's net", (32, 96, 192, 128, 256), crop=56,
                conv1={"stride": 2, "pad": 2})
 
+
+def with_conv6(row, title, bottleneck=0):
+    """CNN*'s sixth convolution behind the last pool; with a linear bottleneck below the classes where there are many."""
+    conv5 = next(layer for layer in row.layers if layer.name == "conv5")
+    conv6 = Conv("conv6", conv5.maps, 3, pad=1, sees="both", std=None)
+    linear = (Dense("bottleneck", bottleneck, then="linear", std=None),) if bottleneck else ()
+    name = f"{row.name}_six" + ("_wide" if bottleneck else "")
+    return changed(row, name, title, after={"pool5": (conv6,), "fc7": linear})
+
+
+SIX = (
+    with_conv6(SMALL64, "small64 with CNN*'s sixth convolution"),
+    with_conv6(TINY64, "tiny64 with CNN*'s sixth convolution"),
+    with_conv6(TINY64, "tiny64_six for many classes, over a linear bottleneck", 64),
+)
+
 # ---- CIFAR-10, named for the test errors that their configurations promise ------------------------------------------
 
 
