@@ -5,13 +5,15 @@ from typing import Annotated
 
 from alexnet.errors import Misused, nearest
 from alexnet.nets.changes import changed, varied, with_batch_norm
+from alexnet.nets.drawing import drawn, row_and_file
 from alexnet.nets.imagenet import AS_RUN, CONTROLS, ENSEMBLE, PAPER, SIX
 from alexnet.nets.later import LATER
 from alexnet.nets.layers import Row, from_spec
 from alexnet.nets.shapes import Shape, shapes
 from alexnet.nets.small import CIFAR, LENET, SMALL32, SMALL64, TINY64
+from alexnet.nets.small import SIX as SMALL_SIX
 
-__all__ = ["AS_RUN", "PAPER", "ROWS", "Row", "Shape", "changed", "fitting", "from_spec", "nets", "row", "shapes", "varied"]
+__all__ = ["AS_RUN", "PAPER", "ROWS", "Row", "Shape", "changed", "draw", "fitting", "from_spec", "nets", "row", "shapes", "varied"]
 
 ROWS = {row.name: row for row in (
     PAPER,
@@ -26,6 +28,7 @@ ROWS = {row.name: row for row in (
     SMALL32,
     with_batch_norm(SMALL32, "small32_batchnorm", "small32 with batch norm"),
     TINY64,
+    *SMALL_SIX,
     *CIFAR,
     LENET,
 )}
@@ -38,7 +41,10 @@ def row(name):
     name, *choices = str(name).split(",")
     if name not in ROWS:
         raise Misused(f"there is no net {name!r}: {nearest(name, ROWS)}")
-    return varied(ROWS[name], **dict(choice.partition("=")[::2] for choice in choices)) if choices else ROWS[name]
+    pairs = [choice.strip().partition("=")[::2] for choice in choices]
+    if len(dict(pairs)) < len(pairs):
+        raise Misused(f"{','.join(choices)} says the same field twice.")
+    return varied(ROWS[name], **dict(pairs)) if pairs else ROWS[name]
 
 
 def fitting(size, names=None):
@@ -46,8 +52,20 @@ def fitting(size, names=None):
     return [name for name in names or ROWS if row(name).sizes[0] <= size <= row(name).sizes[1]]
 
 
-def nets(name: Annotated[str, "one row: its layers, a line each"] = None):
-    """The table of networks as plain data: a dict a row, with a dict a layer."""
+def draw(names, file):
+    """The architecture of a row, or of several joined by +, as a .png or .svg; -> the file and the rows."""
+    names = [names] if isinstance(names, Row) else str(names).split("+")
+    return drawn([row(name) for name in names], file)
+
+
+_draw = draw  # nets() has an option of this name
+
+
+def nets(name: Annotated[str, "one row: its layers, a line each; with --draw the file"] = None, *,
+         draw: Annotated[str, "draw a row, or several joined by +, as Figure 2 does: --draw ROW FILE, a .png or .svg", "ROW"] = None):
+    """The table of networks as plain data: a dict a row, with a dict a layer. With draw, what was drawn and where."""
+    if draw is not None:
+        return _draw(*row_and_file(draw, name))
     table = []
     for one in [row(name)] if name else ROWS.values():
         layers = [{"name": s.layer.name, "kind": type(s.layer).__name__, "output": list(s.output), "parameters": s.parameters,
