@@ -74,7 +74,8 @@ def check_resumed(config, run, *, recipe, net, seed, select, holdout, from_, cop
     recipes.recipe(config["recipe"]["name"], **changes)  # names and types
     left_out = {"seed": 0, "select": "val", "holdout": 0.0, "copy": ""}
     asked = {"name": recipe, "net": net, "seed": seed, "select": select, "holdout": holdout, "from": from_, "copy": copy, **changes}
-    held = {"from": None, "copy": "", **config["recipe"], **{key: config[key] for key in ("net", *left_out, "from") if key in config}}
+    held = {"from": None, "copy": "", **config["recipe"]}
+    held.update((key, config[key]) for key in ("net", *left_out, "from") if key in config)
     for key, value in asked.items():
         if key == "batch_size" and value == 0:
             continue  # what was found the first time holds

@@ -44,7 +44,7 @@ def train(
     holdout: Annotated[float, "instead of --select: this share of train, held out by seed"] = 0.0,
     device: Annotated[str, "auto, cpu, cuda, cuda:N, mps"] = "auto",
     workers: Annotated[int, "threads that read ahead"] = 2,
-    find_rate: Annotated[str, "do not train: try rates from far too low to far too high, plotted in this PNG or SVG", "FILE"] = None,
+    find_rate: Annotated[str, "do not train: try rates from far too low to far too high; the plot's PNG or SVG", "FILE"] = None,
     on_epoch=None,
     **changes,
 ):
@@ -57,7 +57,8 @@ def train(
     config = run.read("config.json") if resume else None
     if config:
         from_ = from_ and str(weights.find(from_))
-        check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, from_=from_, copy=copy, **changes)
+        check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, from_=from_, copy=copy,
+                      **changes)
         changed = {key: value for key, value in changes.items() if key in MAY_CHANGE}
         recipe = recipes.from_plain({**config["recipe"], **changed})
         seed, select, holdout, net = config["seed"], config["select"], config["holdout"], config["net"]

@@ -50,8 +50,10 @@ def find_rate(loop, picture):
     from alexnet import figures  # matplotlib is slow to come, and training does without
 
     figures.save(figures.rate_range(rates, losses, proposed=proposed, chance=chance), picture)
-    say(f"the loss falls fastest at a rate of {proposed:.2g} and is lowest at {lowest:.2g}; {recipe.name} has {recipe.rate:.2g}: {picture}")
-    found = {"net": loop.net.row.name, "batch_size": recipe.batch_size, "proposed_rate": proposed, "lowest_loss_rate": lowest, "recipe_rate": recipe.rate, "rates": rates, "losses": losses}
+    say(f"the loss falls fastest at a rate of {proposed:.2g} and is lowest at {lowest:.2g}; {recipe.name} has "
+        f"{recipe.rate:.2g}: {picture}")
+    found = {"net": loop.net.row.name, "batch_size": recipe.batch_size, "proposed_rate": proposed, "lowest_loss_rate": lowest,
+             "recipe_rate": recipe.rate, "rates": rates, "losses": losses}
     Path(picture).with_suffix(".json").write_text(json.dumps(found))
     return {**found, "figure": str(picture)}
 

@@ -92,7 +92,8 @@ def copy_into(net, model, *, classes, only=()):
             module.load_state_dict(given)
         lines.append({"layer": layer, "copied": not why, "why": why})
     if not any(line["copied"] for line in lines):
-        raise Refused(f"nothing of {model} ({card['net']}) fits {net.row.name}: {lines[0]['layer']} is new because: {lines[0]['why']}.")
+        raise Refused(f"nothing of {model} ({card['net']}) fits {net.row.name}; of {lines[0]['layer']}: "
+                      f"{lines[0]['why']}.")
     return lines
 
 

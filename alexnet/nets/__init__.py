@@ -62,7 +62,7 @@ _draw = draw  # nets() has an option of this name
 
 
 def nets(name: Annotated[str, "one row: its layers, a line each; with --draw the file"] = None, *,
-         draw: Annotated[str, "draw a row, or several joined by +, as Figure 2 does: --draw ROW FILE, a .png or .svg", "ROW"] = None):
+         draw: Annotated[str, "draw a row, or several joined by +, as in Figure 2: --draw ROW FILE, .png or .svg", "ROW"] = None):
     """The table of networks as plain data: a dict a row, with a dict a layer. With draw, what was drawn and where."""
     if draw is not None:
         return _draw(*row_and_file(draw, name))

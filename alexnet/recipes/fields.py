@@ -1,9 +1,9 @@
-"""The fields of a recipe: how a network is trained, as typed, frozen settings. `alexnet train --FIELD value` changes any of them."""
+"""The fields of a recipe: how a network is trained, as typed, frozen settings. `alexnet train --FIELD value` changes any."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from alexnet.errors import Misused, nearest
+from alexnet.errors import Misused
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def check(key, value, kind):
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
         raise Misused(f"{key} is {value!r}; it wants {kind.__name__}.")
-    if kind in (int, float) and (value < 0 or value != value or (value == 0 and key in ("epochs", "crop_shared_by", "factor", "levels"))):
+    above_zero = ("epochs", "crop_shared_by", "factor", "levels")
+    if kind in (int, float) and (value < 0 or value != value or (value == 0 and key in above_zero)):
         raise Misused(f"{key} is {value!r}; it wants a number above zero.")
 
 

@@ -121,8 +121,8 @@ def vgg():
 
 def lenet():
     """Handwritten digits: never mirrored, no colour."""
-    return Recipe("lenet", nets=("lenet",), epochs=20, batch_size=64, rate=0.02, schedule="one_cycle", warmup=0.1, decay=1e-4, noise=0.0,
-                  reflect=False, crop="window")
+    return Recipe("lenet", nets=("lenet",), epochs=20, batch_size=64, rate=0.02, schedule="one_cycle", warmup=0.1, decay=1e-4,
+                  noise=0.0, reflect=False, crop="window")
 
 
 RECIPES = {name: partial(run, name) for name in NOTEBOOK if name != "as_run"}
