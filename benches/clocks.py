@@ -42,6 +42,7 @@ def one(net, seed, asked):
     error = evaluate(last, store=asked.store, split="test", views=views)["top1_error"]
     ledger = line["ledger"]
     lines = [json.loads(text) for text in open(run / "log.jsonl")]
+    lines = lines[: max(i for i, one in enumerate(lines) if one["event"] == "epoch") + 1]  # reading a finished run is no resume
     return {"seed": seed, "views": views, "test_error": error, "epochs": line["epoch"],
             "resumed": sum(one["event"] == "resumed" for one in lines), "seconds": ledger["step"] + ledger["waiting"],
             "seconds_with_everything": line["seconds"], "errors": [e["val_top1_error"] for e in lines if e["event"] == "epoch"]}
