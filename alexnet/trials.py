@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
+from alexnet import recipes
 from alexnet.data import order
-from alexnet.errors import Misused
+from alexnet.errors import Misused, Refused
 from alexnet.net import AlexNet
 from alexnet.progress import Progress, say
 from alexnet.weights import to_device
 
 STEPS, DECADES = 160, 5.0  # of a range test: from a thousandth of the recipe's rate to a hundred times it
 LARGEST_BATCH = 1024  # 2012 found 128 x 8 bad, 256 with twice the rate as good as 128
-
 SMALLEST_EPOCH = 16  # steps: fewer make an epoch too coarse to measure
 
 
@@ -33,7 +33,7 @@ def find_rate(loop, picture):
         for trial, (pictures, labels) in zip(range(STEPS), loop.feed.batches(plan)):
             share = 10 ** (DECADES * trial / (STEPS - 1) - DECADES + 2)
             loop.recipe = replace(recipe, rate=recipe.rate * share, bias_rate=recipe.bias_rate * share, schedule="constant",
-                                  phases=(), rates="")
+                                  phases=())
             loop.one_step(pictures, labels)
             total = loop.totals[0].item()
             loss, before = (total - before) / len(labels), total
@@ -46,6 +46,8 @@ def find_rate(loop, picture):
             if loop.signals.caught:
                 raise KeyboardInterrupt
     loop.recipe = recipe
+    if not rates:
+        raise Refused(f"the loss is not a finite number even at a rate of {recipe.rate / 1000:.2g}: begin with a smaller --rate.")
     proposed, lowest = steepest(rates, losses)
     from alexnet import figures  # matplotlib is slow to come, and training does without
 
@@ -67,7 +69,7 @@ def steepest(rates, losses, reach=8):
 
 def fitted_batch(recipe, net, training, device):
     """The recipe with the largest power of two that fits the memory, and rates scaled with it; phases keep their ratios."""
-    own = 128  # what the recipes' rates were made for
+    own = recipes.recipe(recipe.name).batch_size  # what its rates were made for
     network = to_device(AlexNet(net, classes=len(training.split.classes), seed=0), device)
     weights, a_picture = footprint(network, device)
     room = 0.7 * free_memory(device) - 5 * weights  # gradients, velocities, averaged weights, a checkpoint's copy

@@ -52,7 +52,7 @@ def record(net, runs, asked):
     claim, clock = CLAIMS[net]
     found = {
         "what": f"{net}: {claim:.0%} in {clock} of 2012, its own schedule",
-        "command": f"python -m benches.clocks {asked.store} OUT --nets {net} --runs {asked.runs}"
+        "command": f"python -m benches.clocks STORE OUT --nets {net} --runs {asked.runs}"
         + (f" --epochs {asked.epochs}" if asked.epochs else ""),
         "runs": len(runs),
         "median_test_error": statistics.median(run["test_error"] for run in runs),

@@ -24,7 +24,6 @@ STAGES = (  # name, share of the classes, net, recipe, begins from, layers copie
     ("six_all_classes", 1.0, "tiny64_six_wide", "six_conv_2011", "six_more_classes", "conv"),
     ("six_few_again", 0.25, "tiny64_six", "six_conv_2012", "six_all_classes", "conv,fc6,fc7"),
 )
-RATE = 5.0  # times the rates of then: variance-preserving initial values and far fewer updates
 
 
 def main(words=None):
@@ -43,7 +42,7 @@ def main(words=None):
     (asked.out / "chain.json").write_text(json.dumps(lines, indent=1))
 
 
-def chain(pictures, out, *, epochs, limit, most, **changes):
+def chain(pictures, out, *, epochs, limit, most):
     source = recognise(pictures)
     classes = [c.id for c in source.classes][:most]
     lines = []
@@ -52,9 +51,8 @@ def chain(pictures, out, *, epochs, limit, most, **changes):
         store, run = out / f"store-{len(chosen)}", out / name
         if not (store / "train" / "store.json").exists():
             prepare(linked(source, out / f"pictures-{len(chosen)}", chosen, limit), store, size=64)
-        rates = {"rate": 0.01 if begins is None else 0.001 * RATE, "bias_rate": 0.02 if begins is None else 0.0}
         line = train(store, out=run, recipe=recipe, net=net, holdout=0.2, epochs=epochs, resume=True, precision="auto",
-                     crop_shared_by=1, reshuffle=True, from_=begins and out / begins, copy=copy, **rates, **changes)
+                     crop_shared_by=1, reshuffle=True, from_=begins and out / begins, copy=copy)
         begun = next((json.loads(text) for text in open(run / "log.jsonl") if '"event": "from"' in text), {"layers": []})
         copied = [one["copied"] for one in begun["layers"]]
         lines.append({"stage": name, "net": net, "recipe": recipe, "classes": len(chosen), "copied": sum(copied),
