@@ -43,9 +43,17 @@ def one(net, seed, asked):
     ledger = line["ledger"]
     lines = [json.loads(text) for text in open(run / "log.jsonl")]
     lines = lines[: max(i for i, one in enumerate(lines) if one["event"] == "epoch") + 1]  # reading a finished run is no resume
+    epochs = [one for one in lines if one["event"] == "epoch"]
+    trained = [0.0, *(one["ledger"]["step"] + one["ledger"]["waiting"] for one in epochs)]
     return {"seed": seed, "views": views, "test_error": error, "epochs": line["epoch"],
             "resumed": sum(one["event"] == "resumed" for one in lines), "seconds": ledger["step"] + ledger["waiting"],
-            "seconds_with_everything": line["seconds"], "errors": [e["val_top1_error"] for e in lines if e["event"] == "epoch"]}
+            "seconds_with_everything": line["seconds"],
+            "epoch_seconds": [round(after - before, 2) for before, after in zip(trained, trained[1:])],
+            "errors": [one["val_top1_error"] for one in epochs]}
+
+
+def quartile(values):
+    return sorted(values)[len(values) // 4]
 
 
 def record(net, runs, asked):
@@ -57,6 +65,8 @@ def record(net, runs, asked):
         "runs": len(runs),
         "median_test_error": statistics.median(run["test_error"] for run in runs),
         "median_seconds": statistics.median(run["seconds"] for run in runs),
+        # of the clock alone on its machine, where something else ran beside part of it: every epoch at the quickest quarter's speed
+        "quiet_seconds": statistics.median(runs[0]["epochs"] * quartile(run["epoch_seconds"]) for run in runs),
         "median_seconds_with_everything": statistics.median(run["seconds_with_everything"] for run in runs),
         "each": runs,
         "environment": environment(pick(), command=""),
