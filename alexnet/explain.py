@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import alexnet
-from alexnet import classifier, figures, nets, rundir, weights
+from alexnet import classifier, figures, ledger, nets, rundir, weights
 from alexnet.data import order
 from alexnet.data import store as stores
 from alexnet.errors import Refused
@@ -279,7 +279,7 @@ def _facts(clf, run, gallery, lines):
             "took": seconds(last["seconds"]) if "seconds" in last else None,
             "epochs": len(lines) or None,
             "pictures a second": f"{np.median([l['images_per_second'] for l in lines]):,.0f}" if lines else None,
-            "waited for data": _waited(last.get("ledger")),
+            **ledger.told(last),
         },
         "Recipe": {key.replace("_", " "): _shown(value) for key, value in recipe.items()},
     }
@@ -302,11 +302,6 @@ def _section(title, said, content):
 
 def _row(name, value):
     return "" if value in (None, "") else f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
-
-
-def _waited(ledger):
-    spent = (ledger["step"] + ledger["waiting"]) if ledger else 0
-    return f"{100 * ledger['waiting'] / spent:.1f} % of the training time" if spent else None
 
 
 def _counted(value):

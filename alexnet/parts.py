@@ -1,8 +1,10 @@
 """Which pictures a run trains on, which decide for it, and whether they can be trained on at all: what is settled about the
 data before the first step. Odd data are refused here, in one sentence."""
 
+import torch
+
 from alexnet import recipes
-from alexnet.data import order
+from alexnet.data import augment, order
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split, splits
 from alexnet.errors import Misused, Refused
@@ -82,3 +84,9 @@ def check_resumed(config, run, *, recipe, net, seed, select, holdout, from_, cop
         if value is not None and value != left_out.get(key) and key not in MAY_CHANGE and value != held[key]:
             raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
                           f"resume it as it is, or begin another --out.")
+
+
+def mean_of(split, crop, centring):
+    """The mean picture's central window, or its one colour: what is subtracted from every picture."""
+    image = augment.central(split.mean, crop)
+    return image if centring == "image" else torch.tensor(split.colour.mean, dtype=torch.float32)[:, None, None]

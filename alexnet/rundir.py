@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 
 from alexnet.errors import Refused
+from alexnet.ledger import KINDS
 from alexnet.progress import say
 
 METRICS = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second",
-           "waiting", "seconds")
+           "waiting", "seconds", "images_seen", *(f"{kind}_seconds" for kind in KINDS))
+SAME = ("alexnet", "commit", "python", "torch", "platform", "device_name", "threads")  # what the last bits of a sum depend on
 EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_second": "images_per_second",
           "train/waiting": "waiting", "val/loss": "log_loss", "val/top1_error": "val_top1_error",
           "val/top5_error": "val_top5_error"}
@@ -68,7 +70,8 @@ class RunDir:
         with open(self.path / "metrics.csv.new", "w", newline="") as file:
             table = csv.DictWriter(file, METRICS, extrasaction="ignore")
             table.writeheader()
-            table.writerows(epochs(self.path))
+            table.writerows({**line, **{f"{kind}_seconds": value for kind, value in line.get("ledger", {}).items()}}
+                            for line in epochs(self.path))
         os.replace(self.path / "metrics.csv.new", self.path / "metrics.csv")
 
     def _write_events(self, line):
@@ -171,6 +174,11 @@ def environment(device, **facts):
             "platform": f"{platform.system()} {platform.machine()}", "device": str(device), "device_name": name,
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(), "commit": commit(), "started": now(), **facts}
+
+
+def differences(before, now):
+    """What another environment had instead of this one, in words."""
+    return [f"{key.replace('_', ' ')} {before.get(key)} (here {now.get(key)})" for key in SAME if before.get(key) != now.get(key)]
 
 
 def now():

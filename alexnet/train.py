@@ -22,8 +22,9 @@ from alexnet.data import augment, order
 from alexnet.device import autocast, compiled, pick, precision, sums
 from alexnet.errors import Misused, Refused
 from alexnet.evaluate import Member, measure
+from alexnet.ledger import Ledger
 from alexnet.net import AlexNet
-from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, parts
+from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, mean_of, parts
 from alexnet.progress import Progress, say, seconds
 from alexnet.signals import Signals
 
@@ -49,6 +50,7 @@ def train(
     **changes,
 ):
     """Fit a network; returns the last epoch's line and why it stopped."""
+    began = time.monotonic()
     if not out and not find_rate:
         raise Misused("train wants --out RUN, the folder that the run is kept in.")
     scratch = tempfile.TemporaryDirectory() if find_rate else None
@@ -78,34 +80,36 @@ def train(
                   "precision": precision(recipe.precision, device)}
         run.make()
         run.write("config.json", config)
-        run.write("environment.json", rundir.environment(device, command=" ".join(sys.argv),
-                                                         data_fingerprint=training.split.fingerprint))
+    environment = rundir.environment(device, command=" ".join(sys.argv), data_fingerprint=training.split.fingerprint)
+    run.write("environment.json", run.read("environment.json") or environment)
     with Signals() as signals:
-        loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals)
+        loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals,
+                    environment=environment, began=began)
         if find_rate:
             return trials.find_rate(loop, find_rate)
         return loop.fit(on_epoch or (lambda line: None))
 
 
 class Loop:
-    def __init__(self, run, recipe, config, training, chosen, *, device, workers, signals):
+    def __init__(self, run, recipe, config, training, chosen, *, device, workers, signals, environment, began):
         self.run, self.recipe, self.config, self.device, self.signals = run, recipe, config, device, signals
-        self.split, self.chosen, self.seed, self.precision = training.split, chosen, config["seed"], config["precision"]
+        self.split, self.chosen, self.environment = training.split, chosen, environment
+        self.seed, self.precision = config["seed"], config["precision"]
         self.feed, self.chosen_feed = training.feed(device, workers), chosen.feed(device, workers)
         self.net = weights.to_device(AlexNet(config["net"], classes=len(self.split.classes), seed=self.seed), device)
         self.optimiser = optim.optimiser(self.net, recipe)
         self.average = optim.Average(self.net) if recipe.averaging else None
         self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
-        self.compiled = compiled(self.net, recipe.compile, device)
+        self.compiled, self.cold = compiled(self.net, recipe.compile, device), True
         self.steps = order.steps(len(self.feed), recipe.batch_size)
         self.plateau = optim.Plateau()
         self.epoch = self.step = self.images = self.since_best = 0
         self.best, self.line, self.finished, self.alarmed, self.learnt = None, {}, None, False, False
         self.totals = torch.zeros(2, dtype=sums(device), device=device)  # this epoch: sum of losses, pictures
         self.bad = torch.full((), -1, device=device)  # the first step whose loss is not finite
-        self.ledger = {"step": 0.0, "waiting": 0.0, "evaluation": 0.0, "saving": 0.0}
-        self.epoch_ledger = dict(self.ledger)
+        self.ledger = Ledger()
         self.restore()
+        self.ledger.add("setup", time.monotonic() - began)
 
     def fit(self, on_epoch):
         if self.finished:
@@ -130,8 +134,10 @@ class Loop:
             for pictures, labels in self.feed.batches(plan):
                 self.one_step(pictures, labels)
                 now = time.monotonic()
-                self.ledger["step"] += now - began - (self.feed.waited - waited)
-                self.ledger["waiting"] += self.feed.waited - waited
+                cold = self.cold and self.compiled is not self.net  # torch.compile works in the first step
+                self.ledger.add("compile" if cold else "step", now - began - (self.feed.waited - waited))
+                self.ledger.add("waiting", self.feed.waited - waited)
+                self.cold = False
                 if now - looked > LOOK_EVERY or self.step == self.steps:
                     looked = now
                     bar.advance(0, **self.look())
@@ -179,14 +185,13 @@ class Loop:
         loss = total / max(count, 1)
         self.alarm(loss)
         error = {"error": f"{self.line['val_top1_error']:.1%}"} if self.line else {}
-        return {"loss": f"{loss:.3f}", **error, "rate": f"{self.rate():.2g}", "waiting": f"{self.waiting():.0%}",
+        return {"loss": f"{loss:.3f}", **error, "rate": f"{self.rate():.2g}", "waiting": f"{self.ledger.waiting():.0%}",
                 "in all": self.left()}
 
     def left(self):
         """How long the rest of the run takes at this epoch's speed, without the measuring."""
-        spent = sum(self.ledger[k] - self.epoch_ledger[k] for k in ("step", "waiting"))
         steps = (self.recipe.epochs - self.epoch) * self.steps - self.step
-        return seconds(spent / max(self.step, 1) * steps)
+        return seconds(self.ledger.trained() / max(self.step, 1) * steps)
 
     def alarm(self, loss):
         """The oldest complaint about this network: the loss sits at ln(classes) for days and nobody says so."""
@@ -221,19 +226,14 @@ class Loop:
 
         with Progress("measuring", len(self.chosen_feed)) as bar:
             found = measure([member], self.chosen_feed, tell=tell)
-        self.ledger["evaluation"] += time.monotonic() - began
+        self.ledger.add("evaluation", time.monotonic() - began)
+        self.ledger.reach(found["top1_error"], epoch=self.epoch + 1, images=self.images)
         total, count = self.totals.tolist()
-        trained = sum(self.ledger[k] - self.epoch_ledger[k] for k in ("step", "waiting"))
         return {"epoch": self.epoch + 1, "images": int(count), "train_loss": total / max(count, 1), "val_images": found["images"],
                 "val_top1_error": found["top1_error"], "val_top5_error": found["top5_error"], "log_loss": found["log_loss"],
-                "lr": self.rate(), "images_per_second": count / max(trained, 1e-9), "waiting": self.waiting(),
-                "seconds": sum(self.ledger.values()), "images_seen": self.images, "select": self.chosen.name,
-                "ledger": {key: round(value, 3) for key, value in self.ledger.items()}}
-
-    def waiting(self):
-        """The share of this epoch's training time in which the device waited for data."""
-        waited, stepped = (self.ledger[k] - self.epoch_ledger[k] for k in ("waiting", "step"))
-        return waited / max(waited + stepped, 1e-9)
+                "lr": self.rate(), "images_per_second": count / max(self.ledger.trained(), 1e-9),
+                "waiting": self.ledger.waiting(), "seconds": self.ledger.seconds(), "images_seen": self.images,
+                "select": self.chosen.name, "ledger": self.ledger.shown(), "reached": dict(self.ledger.reached)}
 
     def decide(self, line):
         """Best so far? A drop of the rate? Is it over? Then the epoch is closed."""
@@ -257,7 +257,7 @@ class Loop:
         self.run.log("epoch", **line)
         self.epoch, self.step = self.epoch + 1, 0
         self.totals.zero_()
-        self.epoch_ledger = dict(self.ledger)
+        self.ledger.close()
 
     # ---- the checkpoint ----------------------------------------------------------------------------------------------
 
@@ -268,9 +268,8 @@ class Loop:
         began = time.monotonic()
         loop = {"epoch": self.epoch, "step": self.step, "images": self.images, "since_best": self.since_best, "best": self.best,
                 "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "learnt": self.learnt,
-                "plateau": self.plateau.state(), "totals": self.totals.tolist(), "ledger": self.ledger,
-                "epoch_ledger": self.epoch_ledger,
-                "log_size": self.run.log_size()}
+                "plateau": self.plateau.state(), "totals": self.totals.tolist(), "ledger": self.ledger.state(),
+                "log_size": self.run.log_size(), "environment": self.environment}
         state = {f"velocity.{name}": velocity for name, velocity in self.velocities()}
         if self.average:
             state.update({f"net.{name}": value for name, value in self.net.state_dict().items()})
@@ -279,7 +278,7 @@ class Loop:
         self.run.save("last", {"weights.safetensors": self.weights_file(), "state.safetensors": save(state),
                                "loop.json": json.dumps(loop).encode()})
         self.saved = time.monotonic()
-        self.ledger["saving"] += self.saved - began
+        self.ledger.add("saving", self.saved - began)
 
     def leave_if_asked(self):
         if self.signals.caught:
@@ -309,7 +308,7 @@ class Loop:
             setattr(self, name, loop[name])
         self.plateau = optim.Plateau(**loop["plateau"])
         self.totals.copy_(torch.tensor(loop["totals"], dtype=self.totals.dtype))
-        self.ledger, self.epoch_ledger = loop["ledger"], loop["epoch_ledger"]
+        self.ledger = Ledger(**loop["ledger"])
         state = load(files["state.safetensors"])
         own = load(files["weights.safetensors"])
         own.pop("mean")
@@ -323,7 +322,10 @@ class Loop:
             if (velocity := state.get(f"velocity.{name}")) is not None:
                 self.optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(velocity)
         self.run.cut_log(loop["log_size"])
-        self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now())
+        other = rundir.differences(loop["environment"], self.environment)
+        self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now(), **({"other": other} if other else {}))
+        if other:
+            say(f"this run was made with {', '.join(other)}: it goes on, but no longer bit for bit as it would have there.")
 
     def velocities(self):
         for name, parameter in self.net.named_parameters():
@@ -338,11 +340,7 @@ class Loop:
         card = weights.card(net, classes=split.classes, size=split.size, centring=self.recipe.centring,
                             recipe=self.config["recipe"], epoch=self.line.get("epoch", 0),
                             data={"store": str(split.path), "fingerprint": split.fingerprint, "images": len(self.feed)},
-                            errors=[{**measured, **errors, "images": self.line["val_images"]}] if errors else [])
+                            errors=[{**measured, **errors, "images": self.line["val_images"]}] if errors else [],
+                            ledger={**self.ledger.shown(), "images": self.images, "reached": self.ledger.reached},
+                            environment=self.environment)
         return weights.pack(net, self.mean, card)
-
-
-def mean_of(split, crop, centring):
-    """The mean picture's central window, or its one colour: what is subtracted from every picture."""
-    image = augment.central(split.mean, crop)
-    return image if centring == "image" else torch.tensor(split.colour.mean, dtype=torch.float32)[:, None, None]

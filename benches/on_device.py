@@ -26,7 +26,7 @@ from alexnet.data import augment, order
 from alexnet.data.store import open_split
 from alexnet.device import autocast
 from alexnet.net import AlexNet
-from alexnet.train import mean_of
+from alexnet.parts import mean_of
 
 WARM = 5
 
