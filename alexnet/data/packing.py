@@ -31,16 +31,17 @@ def pack(number, entries, key, plan, *, tick):
     encode = _encoder()[1]
     with _whole(path) as file:
         for first in range(0, len(entries), BLOCK):
-            filled = 0
+            filled, streams = 0, []
             for position, entry in enumerate(entries[first : first + BLOCK], first):
                 try:
-                    block[filled], stamp = _read(entry, plan)
+                    data, block[filled], stamp = _read(entry, plan)
                 except Refused as error:
                     refused.append([position, str(error)])
                     stamp = _stamp(entry)
                 else:
                     kept[position] = True
                     filled += 1
+                    streams += [data] if plan.verbatim else []
                 seen.update(repr(stamp).encode())
             pictures = block[:filled]
             sums += pictures.sum(axis=0, dtype=np.uint16)
@@ -48,7 +49,7 @@ def pack(number, entries, key, plan, *, tick):
             if plan.encoding == "raw":
                 streams = [pictures]
             else:
-                streams = [encode(pixels) for pixels in pictures]
+                streams = streams or [encode(pixels) for pixels in pictures]
                 lengths += [len(stream) for stream in streams]
             for stream in streams:
                 digest.update(stream)
@@ -75,7 +76,7 @@ def _read(entry, plan):
     except OSError as error:
         raise Refused(picture.unread(error)) from None
     pixels = picture.native(data, plan.size) if plan.native else picture.square(data, plan.size)
-    return pixels, stamp
+    return data, pixels, stamp
 
 
 def _stamp(entry):
@@ -138,6 +139,7 @@ def part_path(number, plan):
 def key(entries, plan):
     """What decides the bytes of a shard, files' contents apart."""
     facts = [stores.FORMAT, plan.size, plan.native, plan.encoding, encoder_name(plan.encoding), picture.RESAMPLING]
+    facts += ["verbatim"] if plan.verbatim else []
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     for entry in entries:
         raw = (entry.raw,) if entry.raw else ()  # stores of files keep the key they had before there were raw pixels
@@ -160,10 +162,10 @@ def is_done(number, entries, key, plan):
     return facts["seen"] == seen.hexdigest()
 
 
-def finish(source, shards, keys, plan, whole):
-    """Joins the parts; store.json comes last, so that a split without it is unfinished."""
+def finish(source, shards, plan, whole, left_out=()):
+    """Joins the parts; store.json comes last, so that a split without it is unfinished. left_out: refusals from before."""
     sums, products = np.zeros((plan.size, plan.size, 3), np.int64), np.zeros(6, np.int64)
-    files, kept, refused, lengths = [], [], [], []
+    files, kept, refused, lengths = [], [], list(left_out), []
     for number, entries in enumerate(shards):
         with np.load(part_path(number, plan)) as part:
             facts = json.loads(part["facts"].tobytes())

@@ -8,23 +8,20 @@ missing. Mean image and colour covariance (paper 2 and 4.1) come from integer su
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import shlex
 import shutil
-import signal
-import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Annotated, Literal, NamedTuple
 
-from alexnet.data import packing, picture, sources
+from alexnet.data import crew, packing, picture, sides, sources
 from alexnet.data import store as stores
+from alexnet.data.sources import prepared
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress, say
 
+UNPACKED = "unpacked"  # in the store's folder while it is made, for sources that cannot be read in place
 NAMED = 5  # refused pictures told on stderr; refused.jsonl has them all
 
 
@@ -35,41 +32,57 @@ class Plan(NamedTuple):
     size: int
     native: bool
     encoding: str
+    verbatim: bool = False  # the JPEG streams of a store, as they are
 
 
 def prepare(
-    source: Annotated[str, "class folders, with or without train/ and val/; Tiny-ImageNet, MNIST or CIFAR as they are handed out"],
+    source: Annotated[str, "pictures, as a folder, tars, shards, Parquet or a list: docs/data.md has every format; or a store"],
     store: Annotated[str, "the folder to write; a stopped prepare goes on where it was"],
     *,
-    size: Annotated[str, "side of the squares in pixels, or native: squares of one size already"] = 256,
+    size: Annotated[str | None, "side of the squares in pixels (256 when left out), or native: squares of one size already"] = None,
     encoding: Annotated[
-        Literal["raw", "jpeg"], "jpeg (quality 95) takes a fifth of the space, and longer to read"
-    ] = "raw",
+        Literal["raw", "jpeg"] | None, "raw (when left out), or jpeg: quality 95, a fifth of the space, and longer to read"
+    ] = None,
     split: Annotated[str | None, "only this split of the source; without it, every one found"] = None,
+    holdout: Annotated[float, "make val of this share of train, by a hash of each name; duplicates of train are left out"] = 0.0,
+    group: Annotated[str | None, "with --holdout: a regular expression; names in which it finds the same stay together"] = None,
+    merge: Annotated[str | None, "SOURCE and these stores (a comma between them) are parts: join them", "STORE"] = None,
+    dry_run: Annotated[bool, "say what was recognised and the room it takes, and write nothing"] = False,
     workers: Annotated[int | None, "processes; without it, one a core"] = None,
     strict: Annotated[bool, "fail at the end when a picture was refused; the store is written all the same"] = False,
 ) -> dict:
     began = time.monotonic()
-    side = _side(size)
-    if encoding not in packing.SUFFIX:
-        raise Misused(f"{encoding!r} is no encoding: {nearest(encoding, packing.SUFFIX)}")
+    pattern = sides.check(holdout, group)
     if workers is not None and int(workers) < 1:
         raise Misused(f"workers is {workers}: one process or more is needed.")
-    found = sources.recognise(source)
+    found = _found(source, merge)
+    if holdout:
+        if split:
+            raise Misused("--holdout makes train and val together: leave --split out.")
+        found = sides.divided(found, holdout, pattern)
+    side, encoding = _side((found.size or 256) if size is None else size), encoding or found.encoding or "raw"
+    if encoding not in packing.SUFFIX:
+        raise Misused(f"{encoding!r} is no encoding: {nearest(encoding, packing.SUFFIX)}")
     store = os.path.abspath(os.fspath(store))
     _check_places(found.path, store)
     wanted = _wanted(found, split)
-    command = shlex.join(
-        ["alexnet", "prepare", os.fspath(source), store, "--size", str(size), "--encoding", encoding]
-        + (["--split", split] if split else [])
-    )
-    report, read = {}, 0
+    if dry_run:
+        return _recognised(found, wanted, store, side, encoding)
+    options = {"size": size, "encoding": encoding, "split": split, "holdout": holdout, "group": group, "merge": merge}
+    command = shlex.join(["alexnet", "prepare", os.fspath(source), store] + [
+        word for name, value in options.items() if value for word in (f"--{name}", str(value))])
+    report, read, card, unpacked = {}, 0, {}, os.path.join(store, UNPACKED)
+    if found.unpack:
+        found = _unpacked(found, unpacked)
     for name in wanted:
-        entries = sources.in_store_order(found.splits[name])
-        plan = _plan(store, name, entries, side, encoding)
-        card, newly = _prepare_split(found, entries, plan, command, workers)
+        entries, left_out = sources.in_store_order(found.splits[name]), []
+        if holdout and name == "val":
+            entries, left_out = sides.apart(stores.open_split(store, "train"), entries, card["size"])
+        plan = _plan(store, name, entries, side, encoding, found)
+        card, newly = _prepare_split(found, entries, plan, command, workers, left_out)
         report[name] = {"images": card["images"], "refused": card["refused"], "classes": len(card["classes"])}
         read += newly
+    shutil.rmtree(unpacked, ignore_errors=True)
     taken = time.monotonic() - began
     refused = sum(facts["refused"] for facts in report.values())
     if refused and strict:
@@ -86,6 +99,41 @@ def prepare(
         "seconds": round(taken, 3),
         "images_per_second": round(read / taken, 1),  # of those read now, not those an earlier prepare had done
     }
+
+
+def _found(source, merge):
+    parts = [os.fspath(source), *filter(None, (merge or "").split(","))]
+    found = [sources.recognise(part) for part in parts]
+    if not merge:
+        return found[0]
+    for part in found:
+        if not part.size:
+            raise Misused(f"--merge joins stores, and {part.path} is not one ({part.kind}): prepare it first.")
+    return prepared.joined(found)
+
+
+def _recognised(found, wanted, store, side, encoding):
+    """What a prepare would do, for --dry-run."""
+    pictures = sum(len(found.splits[name]) for name in wanted)
+    needed = None if side is None else round(pictures * _each(side, encoding)) + found.bytes
+    return {"dry_run": True, "store": store, "source": found.path, "kind": found.kind, "classes": len(found.classes),
+            "first_classes": [list(one) for one in found.classes[:3]], "licence": found.licence, "notes": found.notes,
+            "splits": {name: {"images": len(found.splits[name]), "boxes": sum(bool(e.box) for e in found.splits[name])}
+                       for name in wanted},
+            "size": "native" if side is None else side, "encoding": encoding, "bytes_needed": needed, "bytes_free": _free(store)}
+
+
+def _unpacked(found, folder):
+    """The source with its pictures in plain files; they go when the store is finished."""
+    if found.bytes > _free(folder):
+        raise Refused(f"the pictures of {found.path} have to be unpacked first, to {found.bytes / 1e9:.1f} GB, and the disk "
+                      f"of {folder} has {_free(folder) / 1e9:.1f} GB left: make room, or choose another folder.")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with Progress("unpacking", sum(map(len, found.splits.values()))) as bar:
+            return found.unpack(folder, bar.advance)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written ({error.strerror or error}): make room or choose another folder.") from None
 
 
 def _wanted(found, split):
@@ -120,10 +168,10 @@ def _check_places(source, store):
         raise Refused(f"{store} is a file, and a store is a folder: choose another name.")
 
 
-def _plan(store, split, entries, side, encoding):
+def _plan(store, split, entries, side, encoding, found):
     folder = os.path.join(store, split)
     if side is not None:
-        return Plan(folder, side, False, encoding)
+        return Plan(folder, side, False, encoding, encoding == found.encoding == "jpeg" and side == found.size)
     for entry in entries:
         with contextlib.suppress(Refused, OSError):
             return Plan(folder, len(picture.native(sources.read(entry)[0])), True, encoding)
@@ -132,12 +180,12 @@ def _plan(store, split, entries, side, encoding):
     )
 
 
-def _prepare_split(source, entries, plan, command, workers):
+def _prepare_split(source, entries, plan, command, workers, left_out):
     """-> (store.json as a dict, pictures read now)"""
     split = os.path.basename(plan.folder)
     shards = [entries[first : first + stores.SHARD] for first in range(0, len(entries), stores.SHARD)]
     keys = [packing.key(shard, plan) for shard in shards]
-    whole = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+    whole = hashlib.sha256(("".join(keys) + (json.dumps(left_out) if left_out else "")).encode()).hexdigest()[:32]
     if os.path.isfile(os.path.join(plan.folder, stores.CARD)):
         card = stores.read_card(plan.folder)
         if card["plan"] != whole or card["classes"] != [list(pair) for pair in source.classes]:
@@ -161,8 +209,8 @@ def _prepare_split(source, entries, plan, command, workers):
             say(f"{split}: going on, {len(entries) - missing:,} of {len(entries):,} pictures were done before")
         _check_space(plan, missing)
         with Progress(f"preparing {split}", len(entries), start=len(entries) - missing) as bar:
-            _pack(jobs, _workers(workers, len(jobs)), bar)
-        card = packing.finish(source, shards, keys, plan, whole)
+            crew.pack(jobs, workers, bar)
+        card = packing.finish(source, shards, plan, whole, left_out)
     except OSError as error:
         raise Refused(
             f"{plan.folder} cannot be written ({error.strerror or error}): make room or choose another folder; "
@@ -195,19 +243,25 @@ def _check_siblings(store, split, plan, classes):
 
 
 def _check_space(plan, pictures):
-    # a JPEG of quality 95 takes 0.6 bytes a pixel on photographs; the sums of a shard wait beside it until the end
-    each = plan.size**2 * (3 if plan.encoding == "raw" else 0.6) + plan.size**2 * 12 / stores.SHARD
-    free = shutil.disk_usage(plan.folder).free
-    if pictures * each > free:
+    needed, free = pictures * _each(plan.size, plan.encoding), _free(plan.folder)
+    if needed > free:
         raise Refused(
-            f"{plan.folder} needs about {pictures * each / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB left: "
+            f"{plan.folder} needs about {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB left: "
             f"make room, choose another folder{', or --encoding jpeg' if plan.encoding == 'raw' else ''}."
         )
 
 
-def _workers(asked, jobs):
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(min(cores if asked is None else int(asked), jobs), 1)
+def _each(size, encoding):
+    """Bytes a picture takes while the store is made."""
+    # a JPEG of quality 95 takes 0.6 bytes a pixel on photographs; the sums of a shard wait beside it until the end
+    return size**2 * (3 if encoding == "raw" else 0.6) + size**2 * 12 / stores.SHARD
+
+
+def _free(folder):
+    """Bytes left on the disk where a folder is, or will be."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return shutil.disk_usage(folder).free
 
 
 def _tell_refused(folder, count):
@@ -221,65 +275,3 @@ def _tell_refused(folder, count):
             say(f"  {ascii(refusal['path'])[1:-1]}: {refusal['reason']}")
     if count > NAMED:
         say(f"  and {count - NAMED:,} more")
-
-
-def _pack(jobs, workers, bar):
-    if workers > 1:
-        return _pack_in_processes(jobs, workers, bar)
-    for job in jobs:
-        packing.pack(*job, tick=bar.advance)
-
-
-def _pack_in_processes(jobs, workers, bar):
-    # spawned, not forked: a fork after a library has started threads can hang for good
-    context = multiprocessing.get_context("spawn")
-    counter, before = context.Value("q", 0), set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(counter,))
-    try:
-        waiting, seen = iter(jobs), 0
-        running = {pool.submit(_pack_and_count, job) for job in islice(waiting, 2 * workers)}
-        while running:
-            done, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-                running |= {pool.submit(_pack_and_count, job) for job in islice(waiting, 1)}
-            count = counter.value
-            bar.advance(count - seen)
-            seen = count
-        pool.shutdown()
-    except BaseException as error:
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
-        packing.sweep(jobs[0][3].folder)  # what they had half written
-        if isinstance(error, BrokenProcessPool):
-            raise Refused(
-                "a worker process ended early (out of memory, or a script that calls prepare outside "
-                "`if __name__ == '__main__':`): the same command goes on where this one stopped, "
-                "and workers=1 stays in one process."
-            ) from None
-        raise
-
-
-_counter = None  # in a worker: pictures read so far by all of them
-
-
-def _begin_worker(counter):
-    global _counter
-    _counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _pack_and_count(job):
-    packing.pack(*job, tick=_count)
-
-
-def _count(pictures):
-    with _counter.get_lock():
-        _counter.value += pictures

@@ -111,6 +111,16 @@ class Split:
         shape = (facts["pictures"], self.size, self.size, 3) if self._offsets is None else (facts["bytes"],)
         return np.memmap(os.path.join(self.path, facts["file"]), np.uint8, "r", shape=shape).view(np.ndarray)
 
+    def places(self):
+        """Of each picture: its file, where it begins there, how long it is."""
+        each = self.size**2 * 3
+        for shard, facts in enumerate(self.card["shards"]):
+            path = os.path.join(self.path, facts["file"])
+            for index in range(self._first[shard], self._first[shard + 1]):
+                inside = index - self._first[shard]
+                start, length = (inside * each, each) if self._offsets is None else self._offsets[index].tolist()
+                yield path, int(start), length
+
     def verify(self):
         """Reads every byte and compares it with the checksums; Refused names the first file that differs."""
         for file, facts in self._files():

@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     box: tuple | None = None  # x0, y0, x1, y1 in source pixels, as the source gives them
     offset: int = 0  # where it begins in that file, and
     length: int | None = None  # how long it is; None: the file is the picture
-    raw: tuple | None = None  # bytes that are the pixels themselves: their shape, (H, W) grey or (3, H, W) a colour a plane
+    raw: tuple | None = None  # bytes that are the pixels themselves, of this shape: (H, W) grey, (3, H, W) or (H, W, 3)
 
 
 @dataclass
@@ -46,6 +46,11 @@ class Source:
     splits: dict  # split -> list of Entry, in no promised order
     licence: str = ""
     notes: list = field(default_factory=list)  # sentences on what was left out
+    unpack: object = None  # (folder, tell) -> Source: for pictures that cannot be read where they lie; writes them, encoded as
+    # they are, into files of folder (reusing what an earlier call finished) and returns the Source whose entries point there
+    bytes: int = 0  # the room that unpack takes in folder; 0 without it
+    size: int | None = None  # of a store: the side of its squares, and
+    encoding: str | None = None  # how they are kept
 
 
 def in_store_order(entries):
@@ -79,7 +84,7 @@ def _pixels(data, entry):
     if len(data) != entry.length:
         raise Refused(f"truncated: {len(data):,} of its {entry.length:,} bytes are there")
     pixels = np.frombuffer(data, np.uint8).reshape(entry.raw)
-    return pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+    return pixels if pixels.ndim == 2 or entry.raw[2] == 3 else pixels.transpose(1, 2, 0)
 
 
 @functools.lru_cache(maxsize=2)

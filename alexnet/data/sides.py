@@ -1,0 +1,91 @@
+"""prepare --holdout: which pictures of an unsplit source are kept apart as val. A picture's side follows a hash of its name, or of
+its group, so that a source that grows never moves a picture across; and what looks like a training picture is left out of val."""
+
+import hashlib
+import os
+import re
+
+import numpy as np
+
+from alexnet.data import likeness, picture, sources
+from alexnet.errors import Misused, Refused
+from alexnet.progress import Progress
+
+BLOCK = 256  # pictures read at a time
+
+
+def check(holdout, group):
+    if not 0 <= holdout < 1:
+        raise Misused(f"--holdout is {holdout}; it wants a share between 0 and 1, like 0.1.")
+    if group and not holdout:
+        raise Misused("--group keeps pictures that belong together on one side of --holdout: give that too, like --holdout 0.1.")
+    try:
+        return re.compile(group) if group else None
+    except re.error as error:
+        raise Misused(f"--group {group!r} is not a regular expression ({error}); an example is --group '(person[0-9]+)'.") from None
+
+
+def divided(found, holdout, group):
+    """The source with a part of its train as val."""
+    if "val" in found.splits:
+        raise Misused(f"{found.path} has a val of {len(found.splits['val']):,} pictures: --holdout makes one where there is none.")
+    sides, lone = {"train": [], "val": []}, 0
+    for entry in found.splits["train"]:
+        key = group_of(entry.name, group)
+        lone += bool(group) and key is None
+        sides["val" if share_of(key or entry.name) < holdout else "train"].append(entry)
+    count = len(found.splits["train"])
+    notes = [f"val is {len(sides['val']):,} of {count:,} pictures ({len(sides['val']) / count:.1%}), by a hash of "
+             f"{'their group' if group else 'their names'}"]
+    notes += [f"{lone:,} pictures have no group by {group.pattern!r}: each is one of its own"] if lone else []
+    for name, entries in sides.items():
+        if not entries:
+            raise Refused(f"--holdout {holdout:g} of {count:,} pictures leaves {name} without any: choose another share.")
+        absent = len(found.classes) - len({entry.label for entry in entries})
+        notes += [f"{name} has no picture of {absent:,} of the {len(found.classes):,} classes"] * bool(absent)
+    found.splits = {**sides, **{name: entries for name, entries in found.splits.items() if name != "train"}}
+    found.notes = [*found.notes, *notes]
+    return found
+
+
+def group_of(name, group):
+    """What the pattern's brackets hold, or all that it matches; None where it matches nothing."""
+    match = group and group.search(name)
+    return None if not match else "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
+
+
+def share_of(key):
+    """A number from 0 to 1 that belongs to this key, and has nothing to do with the order in the store."""
+    digest = hashlib.blake2b(os.fsencode(key), digest_size=8, person=b"side").digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def apart(training, entries, size):
+    """-> (entries that resemble no training picture, [{"path", "reason"}, ...] of those that do). One that cannot be read stays:
+    it is refused, with its reason, where it is packed."""
+    known = [likeness.signatures(training.pictures(np.arange(first, min(first + BLOCK, len(training)))))
+             for first in range(0, len(training), BLOCK)]
+    readable, own = [], []
+    with Progress("looking for likenesses", len(entries)) as bar:
+        for first in range(0, len(entries), BLOCK):
+            squares = []
+            for position, entry in enumerate(entries[first : first + BLOCK], first):
+                try:
+                    squares.append(picture.square(sources.read(entry)[0], size))
+                    readable.append(position)
+                except (Refused, OSError):
+                    continue
+            if squares:
+                own.append(likeness.signatures(np.stack(squares)))
+            bar.advance(len(entries[first : first + BLOCK]))
+    alike, count = {}, len(training)
+    pairs = likeness.pairs(np.concatenate([*known, *own])) if own else []
+    for first, second, kind in pairs:
+        if first < count <= second:
+            alike.setdefault(readable[second - count], (first, kind))
+    for first, second, kind in pairs:  # of equal pictures only the first is compared with others
+        if first >= count and kind == "exact" and readable[first - count] in alike:
+            alike.setdefault(readable[second - count], alike[readable[first - count]])
+    left_out = [{"path": entries[position].name, "reason": f"{kind} duplicate of {training.names[b]}, which is in train"}
+                for position, (b, kind) in sorted(alike.items())]
+    return [entry for position, entry in enumerate(entries) if position not in alike], left_out
