@@ -110,7 +110,7 @@ def test_part_of_a_file(tmp_path):
 def test_refusals_say_what_is_accepted(tmp_path):
     with pytest.raises(Refused, match="does not exist"):
         sources.recognise(tmp_path / "nothing")
-    with pytest.raises(Refused, match="class folders .* or Tiny-ImageNet"):
+    with pytest.raises(Refused, match="class folders .* Tiny-ImageNet's layout or a store"):
         sources.recognise(tmp_path)
     put(tmp_path / "1.png")
     with pytest.raises(Refused, match="in no class folder"):

@@ -73,6 +73,7 @@ def prepare(
         word for name, value in options.items() if value for word in (f"--{name}", str(value))])
     report, read, card, unpacked = {}, 0, {}, os.path.join(store, UNPACKED)
     if found.unpack:
+        found.splits = {name: found.splits[name] for name in wanted}
         found = _unpacked(found, unpacked)
     for name in wanted:
         entries, left_out = sources.in_store_order(found.splits[name]), []

@@ -1,13 +1,14 @@
 """Where pictures come from: recognise(path) says what a source is and lists its pictures. A format is a file here with
-LAYOUT, a few words on what it looks like, and read(path) -> Source, or None when the path is something else."""
+LAYOUT, its name and in brackets what it looks like, and read(path) -> Source, or None when the path is something else."""
 
 import os
 
-from alexnet.data.sources import cifar_binary, folders, mnist, tiny_imagenet
+from alexnet.data.sources import cifar_binary, folders, ilsvrc, lists, mnist, parquet, prepared, tiny_imagenet, webdataset
 from alexnet.data.sources.listing import Class, Entry, Source, in_store_order, read
 from alexnet.errors import Refused
 
-FORMATS = (tiny_imagenet, mnist, cifar_binary, folders)  # asked in this order; the most particular first
+# asked in this order; the most particular first
+FORMATS = (prepared, tiny_imagenet, ilsvrc, mnist, cifar_binary, webdataset, parquet, lists, folders)
 
 __all__ = ["FORMATS", "Class", "Entry", "Source", "in_store_order", "read", "recognise"]
 
@@ -15,7 +16,7 @@ __all__ = ["FORMATS", "Class", "Entry", "Source", "in_store_order", "read", "rec
 def recognise(path):
     path = os.path.abspath(os.fspath(path))
     if not os.path.lexists(path):
-        raise Refused(f"{path} does not exist: give a folder of pictures, one of {_accepted()}.")
+        raise Refused(f"{path} does not exist: give one of {_accepted()}.")
     for kind in FORMATS:
         source = kind.read(path)
         if source is not None:
@@ -25,4 +26,5 @@ def recognise(path):
 
 
 def _accepted():
-    return " or ".join(kind.LAYOUT for kind in FORMATS[::-1])
+    others = [kind.LAYOUT.split(" (")[0] for kind in FORMATS[::-1] if kind is not folders]
+    return f"{folders.LAYOUT}; {', '.join(others[:-1])} or {others[-1]}"

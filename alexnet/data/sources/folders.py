@@ -27,7 +27,7 @@ def read(path):
                 )
             found[SPLIT_OF[name]] = _classes_below(walk, path, name, notes)
         if rest := [name for name in top if name not in named]:
-            notes.append(f"beside the splits, {_some(rest)} was left out")
+            notes.append(f"beside the splits, {some(rest)} was left out")
     else:
         found = {"train": _classes_below(walk, path, "", notes)}
     names = words(os.path.join(path, "words.txt"))
@@ -39,7 +39,7 @@ def read(path):
     for split in sorted(found, key=SPLITS.index):
         empty = [name for name, files in found[split].items() if not files]
         if empty:
-            notes.append(f"{split} has no picture of {_some(empty)}")
+            notes.append(f"{split} has no picture of {some(empty)}")
         entries = [
             Entry(name, index[folder], os.path.join(path, name))
             for folder, files in found[split].items()
@@ -70,6 +70,6 @@ def _classes_below(walk, path, split, notes):
     return found
 
 
-def _some(names, most=3):
+def some(names, most=3):
     names = sorted(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
