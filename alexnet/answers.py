@@ -1,9 +1,11 @@
 """What a verb answers, on stdout: one JSON object a line, or a table for people. The standard library is enough."""
 
 import json
-import os
 import sys
 from types import NoneType
+
+from alexnet.evaluated import show_evaluate
+from alexnet.printing import count, facts, faint, large, number, painted, percent, strong, table, write
 
 EPOCH = (
     "epoch",
@@ -16,17 +18,6 @@ EPOCH = (
     "lr",
     "images_per_second",
 )
-
-
-class ReaderLeft(Exception):
-    """Whoever read our stdout has closed it: nothing more is wanted."""
-
-
-def write(text=""):
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise ReaderLeft from None
 
 
 class Answers:
@@ -72,62 +63,6 @@ def _plain(value):
 
 
 # ---- tables for people ----------------------------------------------------------------------------------------------
-
-
-def painted(text, code):
-    lively = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    return f"\033[{code}m{text}\033[0m" if lively else text
-
-
-def strong(text):
-    return painted(text, 1)
-
-
-def faint(text):
-    return painted(text, 2)
-
-
-def table(heads, rows, *, texts=(0,)):
-    """Columns as wide as they need; those in `texts` begin at the left, the numbers end at the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
-
-    def laid(row):
-        return "  ".join(
-            f"{cell:{'<' if i in texts else '>'}{w}}" for i, (cell, w) in enumerate(zip(row, widths))
-        ).rstrip()
-
-    write(faint(laid(heads)))
-    for row in cells:
-        write(laid(row))
-
-
-def facts(pairs):
-    """A short list of names and values."""
-    pairs = [(name, value) for name, value in pairs if value not in (None, "")]
-    width = max((len(name) for name, _ in pairs), default=0)
-    for name, value in pairs:
-        write(f"{faint(f'{name:<{width}}')}  {value}")
-
-
-def percent(share, digits=1):
-    return "–" if share is None or share != share else f"{share:.{digits}%}".replace("%", " %")
-
-
-def number(value, digits=3):
-    return "–" if value is None or value != value else f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
-
-
-def count(value, one, many=None):
-    return f"{value:,} {one if value == 1 else many or one + 's'}"
-
-
-def large(value):
-    """61.0 M rather than 60,965,224, where a table compares sizes."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.{1 if value < 100 * size else 0}f} {unit}"
-    return str(value)
 
 
 def show_recognised(answer):
@@ -229,113 +164,6 @@ def show_epoch(line, so_far):
     write("  ".join(f"{cell:>11}" for cell in cells))
 
 
-def show_evaluate(answer):
-    models, plain, before = answer["models"], answer.get("plain"), answer.get("before")
-    if plain:
-        models = [f"{model} (weight {weight:.3f})" for model, weight in zip(models, answer["weights"])]
-    facts(
-        [
-            ("top-1 error", strong(percent(answer["top1_error"])) + _between(answer.get("top1_interval"))),
-            ("top-5 error", strong(percent(answer["top5_error"])) + _between(answer.get("top5_interval"))),
-            ("log loss", number(answer["log_loss"]) + _between(answer.get("log_loss_interval"), number)),
-            ("calibration error", percent(answer.get("ece"), 2) + faint(_by_chance(answer)) if "ece" in answer else None),
-            ("before", before and f"log loss {number(before['log_loss'])}, calibration error {percent(before['ece'], 2)}"),
-            ("temperature", _temperatures(answer)),
-            ("weights fitted on", answer.get("fitted_on")),
-            ("plain average", plain and f"top-1 error {percent(plain['top1_error'])}{_between(plain['top1_interval'])}"),
-            ("", plain and f"top-5 error {percent(plain['top5_error'])}, log loss {number(plain['log_loss'])}"),
-            (
-                "measured on",
-                f"{count(answer['images'], 'picture')}, {count(answer['views'], 'view')}"
-                + (f", {answer['refused']:,} refused and not counted" if answer.get("refused") else ""),
-            ),
-            *(("refused", f"{one['path']}: {one['reason']}") for one in answer.get("refused_pictures", ())),
-            ("models", ", ".join(map(str, models)) if isinstance(models, list) else models),
-            ("note", answer.get("note")),
-        ]
-    )
-    for key, show in EVALUATED.items():
-        if key in answer:
-            write()
-            show(answer)
-
-
-def _between(interval, shown=percent):
-    low, high = interval or (None, None)
-    return "" if low is None else f"   (95 % interval {shown(low)} to {shown(high)})"
-
-
-def _by_chance(answer):
-    return f"   ({answer['ece_bins']} equal bins of confidence; chance alone gives about {percent(answer['ece_by_chance'], 2)})"
-
-
-def _temperatures(answer):
-    now, before = (found.get("temperatures", ()) for found in (answer, answer.get("before", {})))
-    said = ", ".join(map(number, now))
-    if before:
-        said += f", fitted on {answer['temperature_fitted_on']} and kept in the weights file"
-        said += f" (before: {', '.join(map(number, before))})"
-    return said if {*now, *before} - {1.0} else None
-
-
-def _errors(one):
-    return tuple(
-        text
-        for key in ("top1", "top5")
-        for text in (percent(one[f"{key}_error"]), " to ".join(percent(end) for end in one[f"{key}_interval"]))
-    )
-
-
-def show_each(answer):
-    heads = ("model", "top-1", "95 % interval", "top-5", "95 % interval", "log loss")
-    table(heads, [(one["model"], *_errors(one), number(one["log_loss"])) for one in answer["each"]])
-    means = (
-        f"{name} {percent(answer[f'mean_{key}'], 2)} ± {percent(answer[f'spread_{key}'], 2)}"
-        for name, key in (("top-1", "top1_error"), ("top-5", "top5_error"))
-    )
-    write(f"mean and standard deviation over {len(answer['each'])} models: {', '.join(means)}")
-
-
-def show_comparison(answer):
-    found = answer["comparison"]
-    write(strong(found["verdict"]))
-    first, second = found["models"]
-    facts(
-        [
-            ("both right", f"{found['both_right']:,}"),
-            ("only the first", f"{found['only_first']:,}   {first}"),
-            ("only the second", f"{found['only_second']:,}   {second}"),
-            ("both wrong", f"{found['both_wrong']:,}"),
-            ("second less first", f"top-1 error {_apart(found, 'top1', lambda value: percent(value, 2))}"),
-            ("", f"log loss {_apart(found, 'log_loss', lambda value: number(value, 4))}"),
-            ("test", f"{found['test']}: p = {found['p']:.2g}"),
-        ]
-    )
-
-
-def _apart(found, key, shown):
-    return shown(found[f"{key}_difference"]) + _between(found[f"{key}_difference_interval"], shown)
-
-
-def show_classes(answer):
-    heads = ("class", "pictures", "top-1", "95 % interval", "top-5", "95 % interval")
-    table(heads, [(one["name"], f"{one['images']:,}", *_errors(one)) for one in answer["classes"] if one["images"]])
-    if without := [one["name"] for one in answer["classes"] if not one["images"]]:
-        write(f"without a picture: {', '.join(without)}")
-    write()
-    rows = [(one["true_name"], one["answered_name"], f"{one['count']:,}", f"{one['images']:,}") for one in answer["confused"]]
-    table(("most often confused", "answered", "times", "of"), rows, texts=(0, 1))
-
-
-def show_budget(answer):
-    heads = ("views", "top-1", "95 % interval", "top-5", "95 % interval", "passes a picture", "pictures/s (one run)")
-    rows = [(one["views"], *_errors(one), one["forward_passes"], f"{one['images_per_second']:,.1f}") for one in answer["budget"]]
-    table(heads, rows, texts=())
-
-
-EVALUATED = {"each": show_each, "comparison": show_comparison, "classes": show_classes, "budget": show_budget}
-
-
 def show_picture(answer, so_far):
     if "error" in answer:
         print(f"alexnet: {answer['path']}: {answer['error']}", file=sys.stderr, flush=True)
@@ -375,7 +203,24 @@ def show_demo(answer):
         write(f"  {command}")
 
 
-ONE = {"train": show_epoch, "predict": show_picture}
+def show_inspect(answer, so_far):
+    inside = {name: {kind: sum(two.values()) for kind, two in kinds.items()} for name, kinds in answer["pairs"].items()}
+    rows = []
+    for name, one in answer["splits"].items():
+        copies = (inside.get(name, {}).get(kind, 0) for kind in ("exact", "near"))
+        rows.append((name, *(f"{value:,}" for value in (one["images"], one["refused"], len(one["empty_classes"]), *copies))))
+    table(("split", "pictures", "refused", "empty classes", "exact copies", "near copies"), rows)
+    write()
+    for one in answer["findings"]:
+        write(f"{painted('!', '1;31')} {strong(one['said'])}" if one["serious"] else f"- {one['said']}")
+        write(faint(f"  {one['do']}"))
+    if not answer["findings"]:
+        write("nothing odd was found")
+    write()
+    facts([("page", strong(answer["report"])), ("every pair", answer["pairs_file"]), ("took", f"{answer['seconds']:.1f} s")])
+
+
+ONE = {"train": show_epoch, "predict": show_picture, "inspect": show_inspect}
 ALL = {
     "prepare": show_prepare,
     "nets": show_nets,

@@ -15,13 +15,15 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import alexnet
-from alexnet.answers import Answers, ReaderLeft, write
+from alexnet.answers import Answers
 from alexnet.errors import Misused, Refused, nearest
+from alexnet.printing import ReaderLeft, write
 from alexnet.progress import say
 
 VERBS = {  # name -> (module, function, what it does)
     "demo": ("demo", "demo", "the whole thing in a few minutes, with nothing to download: train, measure, use, report"),
     "prepare": ("data.prepare", "prepare", "read pictures into a store: a folder, one square a picture, checksummed"),
+    "inspect": ("inspection", "inspect", "the data doctor: odd pictures, empty classes, copies, leakage between splits"),
     "nets": ("nets", "nets", "the table of networks, or the layers of one"),
     "train": ("train", "train", "train a net on a store, measured every epoch"),
     "evaluate": ("evaluate", "evaluate", "top-1 and top-5 errors of a model, or of several as an ensemble"),

@@ -164,7 +164,7 @@ def _errors(clf, measured):
     split = str(first.get("split", "val"))
     known = "the very pictures it was trained on" if split == "train" else "none of them trained on"
     said = f"Measured on {first['images']:,} pictures of <em>{escape(split)}</em>, {known}."
-    if any(one.get("selected_on") or one.get("note") for one in measured):
+    if any(one.get("selected_on") or "was chosen" in one.get("note", "") for one in measured):
         said += " They also decided which epoch's weights were kept, so these errors lean a little to the good side."
     return f'<div class="measures">{"".join(tiles)}</div><p class="note">{said}</p></header><main>'
 

@@ -168,6 +168,34 @@ def rate_range(rates, losses, *, proposed, chance):
     return _settled(figure)
 
 
+def reliability(series):
+    """series: (name, bins of equal width with .pictures, .confidence, .right, the interval of each bin's .right, calibration
+    error), one or two. Above, how often the first answer is right at each confidence, beside the diagonal of a net that is as sure
+    as it should be, a dot as large as its bin is full; below, how often it is so sure."""
+    figure = _figure(5.0, 5.6, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for axes, title in ((above, "right answers, by confidence in them"), (below, "share of pictures")):
+        _axes(axes, title)
+        axes.set_xlabel("")
+        axes.set(xlim=(0, 1), xticks=np.arange(6) / 5)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    above.set(ylim=(0, 1))
+    above.plot((0, 1), (0, 1), ":", color=MUTED, linewidth=1.2)
+    for (name, bins, intervals, error), colour, dash, fill in zip(series, (BLUE, ORANGE), ("-", "--"), (0.35, 0.0)):
+        seen, width = np.asarray(bins.pictures) > 0, 1 / len(bins.pictures)
+        share = np.asarray(bins.pictures) / max(np.sum(bins.pictures), 1)
+        said = f"{name}: " * bool(name) + f"calibration error {100 * error:.1f} %"
+        above.plot(bins.confidence[seen], bins.right[seen], dash, color=colour, linewidth=1.8, label=said)
+        above.vlines(bins.confidence[seen], *np.asarray(intervals)[seen].T, color=colour, linewidth=1, alpha=0.45)
+        above.scatter(bins.confidence[seen], bins.right[seen], 8 + 220 * share[seen], color=colour, zorder=3, clip_on=False)
+        middles = (np.arange(len(share)) + 0.5) * width
+        below.bar(middles, share, 0.92 * width, color=(colour, fill), edgecolor=colour, linestyle=dash)
+    above.legend(loc="upper left", fontsize=9, frameon=False, labelcolor="linecolor")
+    below.set_xlabel("confidence", fontsize=9, color=MUTED, loc="right")
+    return _settled(figure)
+
+
 def _name_lines(axes, shown):
     """Each line's name and last value stand at its end, moved apart where they would touch."""
     low, high = axes.get_ylim()

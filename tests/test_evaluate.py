@@ -1,6 +1,10 @@
 """Errors: ties as in the source, views and ensembles by averaged probabilities, every picture once, the interval."""
 
+import csv
+import json
 import shutil
+import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,13 +13,30 @@ from PIL import Image
 
 import alexnet
 from alexnet import evaluate as evaluation
-from alexnet import weights
+from alexnet import figures, rundir, scores, temperature, weights
 from alexnet.answers import show_evaluate
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def plain(run, tmp_path):
+    """The run's weights as a file of their own, chosen on nothing."""
+    net, mean, card = weights.read(run)
+    weights.write(tmp_path / "plain.safetensors", net, mean, {**card, "errors": []})
+    return tmp_path / "plain.safetensors"
+
+
+@pytest.fixture
+def other(run, tmp_path):
+    """Another net for the same pictures, sure of nothing."""
+    net, mean, card = weights.read(run)
+    path = tmp_path / "other.safetensors"
+    weights.write(path, alexnet.AlexNet(net.row, classes=16, seed=9), mean, {**card, "errors": [], "data": {}})
+    return path
 
 
 def test_ties_share_the_places_that_are_left():
@@ -27,11 +48,9 @@ def test_ties_share_the_places_that_are_left():
     assert evaluation.credit(found, own, 4).tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("error, count, low, high", [
-    (0.5, 100, 0.4038, 0.5962), (0.0, 50, 0.0, 0.0713), (1.0, 50, 0.9287, 1.0), (0.182, 50_000, 0.1787, 0.1854)])
-def test_wilson(error, count, low, high):
-    """Against values worked out with the formula by hand."""
-    assert evaluation.wilson(error, count) == pytest.approx([low, high], abs=1e-4)
+def test_a_net_that_computes_no_numbers_is_never_right():
+    found = torch.full((2, 6), float("nan"))
+    assert evaluation.credit(found, found[:, :1], 5).tolist() == [0, 0]
 
 
 def test_by_hand_on_the_whole_split(run, store):
@@ -132,10 +151,7 @@ def test_weights_that_are_all_zero_do_not_win():
     assert evaluation.search(wrong, labels, 5) == [0.5, 0.5]
 
 
-def test_fitted_weights_beside_the_plain_average(run, store, monkeypatch, tmp_path):
-    net, mean, card = weights.read(run)
-    other = tmp_path / "other.safetensors"
-    weights.write(other, alexnet.AlexNet(net.row, classes=16, seed=9), mean, {**card, "errors": [], "data": {}})
+def test_fitted_weights_beside_the_plain_average(run, other, store, monkeypatch):
     passes = []
     batches = Feed.batches
     monkeypatch.setattr(Feed, "batches", lambda self, plan: (passes.append(self.split.name), batches(self, plan))[1])
@@ -150,7 +166,7 @@ def test_fitted_weights_beside_the_plain_average(run, store, monkeypatch, tmp_pa
     assert evaluation.errors(members, fed["val"], [answer["weights"]])[0].items() <= answer.items()
     fits = evaluation.errors(members, fed["train"], [answer["weights"], [0.5, 0.5]])
     assert fits[0]["top5_error"] < fits[1]["top5_error"]  # where it was fitted it is better
-    assert f"{run} learnt from the pictures of train" in answer["note"]
+    assert f"{run} learnt from the pictures of train" in answer["note"] and str(other) not in answer["note"]
     show_evaluate(answer)
 
 
@@ -197,6 +213,241 @@ def test_misuse_is_answered(run, store):
         alexnet.evaluate(run, store, split="tset")
 
 
-def test_a_figure_on_the_split_it_was_chosen_on_says_so(run, store):
+def test_a_figure_on_the_split_it_was_chosen_on_says_so(run, store, plain):
     assert "chosen on this split" in alexnet.evaluate(run, store)["note"]
-    assert "note" not in alexnet.evaluate(run, store, split="train")
+    assert "note" not in alexnet.evaluate(plain, store)
+
+
+def test_pictures_that_were_learnt_are_named_as_such(run, store):
+    note = alexnet.evaluate(run, store, split="train")["note"]
+    assert "was trained on the pictures of this split" in note and "chosen" not in note
+    assert "trained on" not in alexnet.evaluate(run, store)["note"]
+
+
+# ---- beside the errors ---------------------------------------------------------------------------------------------------
+
+
+def seen(model, store, split="val"):
+    """(probabilities (N, classes), labels), picture by picture."""
+    net, mean, _ = weights.read(model)
+    part = open_split(store, split)
+    found = [one for (one,), _ in evaluation.probabilities([evaluation.Member(net, mean, device=CPU)], Feed(part))]
+    return torch.cat(found).numpy().astype(np.float64), part.labels
+
+
+def test_every_model_and_how_they_scatter(run, other, store, capsys):
+    answer = alexnet.evaluate(run, other, store)
+    each = [alexnet.evaluate(model, store) for model in (run, other)]
+    for one, alone in zip(answer["each"], each):
+        assert {key: alone[key] for key in one if key != "model"} == {key: value for key, value in one.items() if key != "model"}
+    errors = [one["top1_error"] for one in each]
+    assert answer["mean_top1_error"] == pytest.approx(sum(errors) / 2) and "each" not in each[0]
+    assert answer["spread_top1_error"] == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5)
+    assert answer["top5_interval"] == scores.wilson(answer["top5_error"], 48)
+    show_evaluate(answer)
+    assert "over 2 models" in capsys.readouterr().out
+
+
+def test_classes_and_confusions(run, store, capsys):
+    answer = alexnet.evaluate(run, store, per_class=True)
+    found, labels = seen(run, store)
+    answers, ids = found.argmax(1), [one.id for one in open_split(store, "val").classes]
+    assert {one["id"]: one["top1_error"] for one in answer["classes"]} == pytest.approx(
+        {ids[k]: (answers != k)[labels == k].mean() for k in range(16)})
+    errors = [one["top1_error"] for one in answer["classes"]]
+    assert errors == sorted(errors, reverse=True)
+    assert len(answer["confused"]) == 10
+    for pair in answer["confused"]:
+        true, taken = ids.index(pair["true"]), ids.index(pair["answered"])
+        assert pair["count"] == ((labels == true) & (answers == taken)).sum() and pair["images"] == 3 and true != taken
+    show_evaluate(answer)
+    assert "most often confused" in capsys.readouterr().out and "classes" not in alexnet.evaluate(run, store)
+
+
+def test_two_models_picture_by_picture(run, other, store, capsys):
+    answer = alexnet.evaluate(run, other, store, compare=True)
+    (first, labels), (second, _) = seen(run, store), seen(other, store)
+    right = first.argmax(1) == labels, second.argmax(1) == labels
+    found = answer["comparison"]
+    assert found["only_first"] == (right[0] & ~right[1]).sum() and found["both_right"] == (right[0] & right[1]).sum()
+    assert found["top1_difference"] == pytest.approx(answer["each"][1]["top1_error"] - answer["each"][0]["top1_error"])
+    assert found["log_loss_difference"] == pytest.approx(answer["each"][1]["log_loss"] - answer["each"][0]["log_loss"])
+    names = np.array(open_split(store, "val").names)
+    assert [one["name"] for one in answer["differ"]] == names[right[0] != right[1]].tolist() and answer["differ"]
+    assert answer["differ_count"] == found["only_first"] + found["only_second"]
+    assert all((one["answers"][one["right"] == "second"]) == one["id"] for one in answer["differ"])
+    show_evaluate(answer)
+    assert found["verdict"] in capsys.readouterr().out
+    with pytest.raises(Misused, match="--compare wants two models"):
+        alexnet.evaluate(run, store, compare=True)
+
+
+def test_what_more_views_cost(run, store, capsys):
+    answer = alexnet.evaluate(run, store, budget=True)
+    ten = alexnet.evaluate(run, store, views=10)
+    assert [(one["views"], one["forward_passes"]) for one in answer["budget"]] == [(1, 1), (2, 2), (5, 5), (10, 10)]
+    assert answer["budget"][0]["top1_error"] == answer["top1_error"]
+    assert answer["budget"][3]["top5_interval"] == ten["top5_interval"] and answer["budget"][3]["top1_error"] == ten["top1_error"]
+    assert all(one["images_per_second"] > 0 for one in answer["budget"])
+    show_evaluate(answer)
+    assert "one run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_row_a_picture(run, other, store, tmp_path, ending):
+    file = tmp_path / f"rows.{ending}"
+    answer = alexnet.evaluate(run, store, save_predictions=str(file))
+    if ending == "csv":
+        rows = list(csv.DictReader(open(file)))
+        rows = [{**row, "top": [row[f"top_{k}"] for k in range(1, 6)]} for row in rows]
+    elif ending == "jsonl":
+        rows = [json.loads(line) for line in open(file)]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        rows = parquet.read_table(file).to_pylist()
+    found, labels = seen(run, store)
+    part = open_split(store, "val")
+    assert [row["name"] for row in rows] == part.names and [int(row["label"]) for row in rows] == labels.tolist()
+    assert [row["id"] for row in rows] == [part.classes[k].id for k in labels] and {row["model"] for row in rows} == {str(run)}
+    assert np.mean([float(row["log_loss"]) for row in rows]) == pytest.approx(answer["log_loss"], rel=1e-5)
+    assert [list(map(int, row["top"])) for row in rows] == (-found).argsort(1, kind="stable")[:, :5].tolist()
+    assert np.mean([int(row["rank"]) > 1 for row in rows]) == pytest.approx(answer["top1_error"])
+    if ending == "csv":
+        alexnet.evaluate(run, other, store, compare=True, save_predictions=str(file))
+        assert [row["model"] for row in csv.DictReader(open(file))] == [str(run)] * 48 + [str(other)] * 48
+
+
+def test_files_are_refused_before_the_work(run, store, tmp_path, monkeypatch):
+    with pytest.raises(Misused, match="its ending may be .parquet, .csv or .jsonl"):
+        alexnet.evaluate(run, store, save_predictions="rows.txt")
+    with pytest.raises(Misused, match="its ending may be .png or .svg"):
+        alexnet.evaluate(run, store, reliability="plot.pdf")
+    with pytest.raises(Refused, match="make it first"):
+        alexnet.evaluate(run, store, reliability=str(tmp_path / "none" / "plot.png"))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(Refused, match=r"pip install 'alexnet\[parquet\]'"):
+        alexnet.evaluate(run, store, save_predictions=str(tmp_path / "rows.parquet"))
+
+
+def test_refused_pictures_are_named(run, store, tmp_path):
+    shutil.copytree(store, tmp_path / "store")
+    lines = [{"path": f"val/{k}\udcff.png", "reason": "truncated"} for k in range(7)]
+    file, card = tmp_path / "store/val/refused.jsonl", tmp_path / "store/val/store.json"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    facts = json.loads(card.read_text())
+    facts["files"]["refused.jsonl"]["bytes"] = file.stat().st_size
+    card.write_text(json.dumps({**facts, "refused": 7}))
+    answer = alexnet.evaluate(run, tmp_path / "store")
+    assert answer["refused"] == 7 and answer["images"] == 48
+    assert answer["refused_pictures"] == [{"path": f"val/{k}\\xff.png", "reason": "truncated"} for k in range(5)]
+
+
+# ---- the temperature -----------------------------------------------------------------------------------------------------
+
+
+def tensors(content):
+    return content[8 + int.from_bytes(content[:8], "little") :]
+
+
+def test_a_temperature_of_another_split(plain, store, tmp_path):
+    """Fitted on train, it is SciPy's; it is kept, and what is measured from then on has it."""
+    was = plain.read_bytes()
+    answer = alexnet.evaluate(plain, store, fit_temperature="train")
+    assert tensors(plain.read_bytes()) == tensors(was) and answer["cross_fitted"] is False
+    (fitted,) = answer["temperatures"]
+    found, labels = seen(plain, store, "train")
+    assert fitted == pytest.approx(scores.fitted_temperature(np.log(found), labels), rel=1e-4) and fitted != 1
+    assert weights.read_card(plain)["temperature"] == fitted
+    after = alexnet.evaluate(plain, store)
+    assert after["temperatures"] == [fitted] and after["log_loss"] == answer["log_loss"] and after["ece"] == answer["ece"]
+    softened = np.log(seen(plain, store)[0]) / fitted
+    softened = np.exp(softened) / np.exp(softened).sum(1, keepdims=True)
+    labels = open_split(store, "val").labels
+    assert answer["log_loss"] == pytest.approx(-np.log(softened[np.arange(48), labels]).mean(), rel=1e-4)
+    picture = open_split(store, "val").pictures([0])[0]
+    assert alexnet.load(plain)(picture)[0].probability == pytest.approx(softened[0].max(), rel=1e-4)
+    again = alexnet.evaluate(plain, store, fit_temperature="train")  # from the logits, not from what they were divided by
+    assert again["temperatures"] == [fitted] == again["before"]["temperatures"]
+
+
+def test_a_temperature_of_the_reported_split_is_cross_fitted(plain, other, store):
+    before = alexnet.evaluate(plain, store)
+    found, labels = seen(plain, store)
+    logits, half = np.log(found), scores.halves(48)
+    answer = alexnet.evaluate(plain, store, fit_temperature="val")
+    assert answer["cross_fitted"] and "cross-fitted" in answer["note"]
+    assert answer["before"] == {"temperatures": [1.0], "log_loss": before["log_loss"], "ece": before["ece"]}
+    total = 0
+    for own in (half, ~half):
+        scaled = logits[own] / scores.fitted_temperature(logits[~own], labels[~own])
+        total -= (scaled - np.log(np.exp(scaled).sum(1, keepdims=True)))[np.arange(own.sum()), labels[own]].sum()
+    assert answer["log_loss"] == pytest.approx(total / 48, rel=1e-4)
+    assert answer["temperatures"] == [pytest.approx(scores.fitted_temperature(logits, labels), rel=1e-4)]
+    assert alexnet.evaluate(plain, store)["log_loss"] < min(answer["log_loss"], before["log_loss"])  # all pictures fitted
+    both = alexnet.evaluate(plain, other, store, fit_temperature="val", views=2)
+    assert len(both["temperatures"]) == 2 and weights.read_card(other)["temperature"] == both["temperatures"][1]
+    assert "of the central view" in both["note"]
+
+
+def test_a_runs_checkpoints_stay_whole(run, store, tmp_path):
+    """Their sums are kept: a run stopped after an epoch is fitted, goes on, and ends where the run ended that was left alone."""
+
+    def stop(line):
+        if line["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    half = tmp_path / "half"
+    with pytest.raises(KeyboardInterrupt):
+        alexnet.train(store, recipe="tiny", out=half, epochs=2, batch_size=16, precision="float32", on_epoch=stop)
+    before = {name: rundir.RunDir(half).load(name) for name in ("best", "last")}
+    last = half / "checkpoints/last/weights.safetensors"
+    alexnet.evaluate(half, last, store, fit_temperature="val")
+    for name, files in before.items():
+        found = rundir.whole(half / "checkpoints" / name)
+        own, file = "weights.safetensors", half / "checkpoints" / name / "weights.safetensors"
+        assert weights.read_card(file)["temperature"] != 1 and tensors(found.pop(own)) == tensors(files.pop(own))
+        assert found == files
+    assert rundir.RunDir(half).load("last") == rundir.whole(half / "checkpoints/last")
+    assert alexnet.train(store, out=half, resume=True)["epoch"] == 2
+    ends = [rundir.RunDir(folder).load("last")["weights.safetensors"] for folder in (half, run)]
+    assert tensors(ends[0]) == tensors(ends[1])
+
+
+def test_the_reliability_plot_is_before_and_after(plain, store, tmp_path, monkeypatch):
+    drawn, draw = [], figures.reliability
+    monkeypatch.setattr(figures, "reliability", lambda series: (drawn.append(series), draw(series))[1])
+    first = alexnet.evaluate(plain, store, reliability=str(tmp_path / "plot.svg"))
+    answer = alexnet.evaluate(plain, store, fit_temperature="train", reliability=str(tmp_path / "plot.png"))
+    assert [[error for *_, error in series] for series in drawn] == [[first["ece"]], [answer["before"]["ece"], answer["ece"]]]
+    _, bins, intervals, _ = drawn[0][0]
+    full = bins.pictures > 0
+    assert bins.pictures.sum() == 48 and (np.array(intervals)[full].T[0] <= bins.right[full]).all()
+    assert Image.open(tmp_path / "plot.png").width > 500 and ElementTree.parse(tmp_path / "plot.svg").getroot().tag.endswith("svg")
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(plain, store, monkeypatch):
+    monkeypatch.setattr(temperature.os, "access", lambda path, mode: False)
+    with pytest.raises(Refused, match="cannot be written, and its card keeps the temperature: copy the file"):
+        alexnet.evaluate(plain, store, fit_temperature="val")
+    assert weights.read_card(plain)["temperature"] == 1
+
+
+def test_a_damaged_checkpoint_gets_no_new_sums(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run/checkpoints/best/loop.json"
+    file.write_text(file.read_text() + " ")
+    with pytest.raises(Refused, match="is damaged"):
+        temperature.keep(tmp_path / "run", 2.0)
+
+
+def test_two_fits_are_two_steps(run, other, store):
+    with pytest.raises(Misused, match="are two steps"):
+        alexnet.evaluate(run, other, store, fit_weights="train", fit_temperature="train")
+
+
+def test_weights_of_another_torch_are_said(run, store, tmp_path):
+    path = tmp_path / "elsewhere.safetensors"
+    net, mean, card = weights.read(run)
+    weights.write(path, net, mean, {**card, "environment": {**card["environment"], "torch": "1.7.0+cpu"}})
+    assert "trained with torch 1.7" in alexnet.evaluate(path, store=store)["note"]
+    assert "trained with torch" not in alexnet.evaluate(run, store=store).get("note", "")

@@ -21,6 +21,11 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "optim": 0.5,  # which reads recipes
     "parallel": 0,
     "figures": 0,
+    "scores": 0,
+    "comparison": 0.5,  # which reads scores
+    "predictions": 0,
+    "printing": 0,
+    "evaluated": 5,  # how evaluate's answer is printed
     "net": 1,
     "data": 1,
     "ledger": 0,
@@ -29,6 +34,8 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "towers": 2,
     "parts": 2,
     "signals": 2,
+    "findings": 2,
+    "temperature": 2.2,  # which reads weights
     "trials": 2.5,
     "evaluate": 2.5,  # which reads weights
     "train": 3,
@@ -74,6 +81,12 @@ WITHOUT_TORCH = (
     "data/order",
     "data/sample",
     "figures",
+    "scores",
+    "comparison",
+    "predictions",
+    "findings",
+    "printing",
+    "evaluated",
     "drawing",
     "nets",
     "recipes",

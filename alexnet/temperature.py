@@ -1,0 +1,80 @@
+"""One number that makes a trained network as sure as it should be: the temperature that its logits are divided by, fitted on a
+split and kept in the card of its weights file, where everything that uses the net reads it. The tensors stay, bit for bit."""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet import weights
+from alexnet.errors import Refused
+from alexnet.rundir import RunDir, replace_file, whole
+from alexnet.scores import COLDEST, HOTTEST, fitted_temperature, halves
+
+
+class Fit(NamedTuple):
+    """What a network's logits are divided by: before, once all pictures were fitted, and, where the pictures fitted are those
+    that are reported, what the pictures of each half get from the other half."""
+
+    before: float
+    all: float
+    crossed: tuple = ()
+
+
+def fit(logits, labels, *, before, crossed):
+    """logits (N, classes) of the central view, not divided by any temperature yet."""
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if not np.isfinite(logits).all():
+        raise Refused("the logits are not all finite numbers, and no temperature mends that: train the model at a smaller --rate.")
+    best, half = fitted_temperature(logits, labels), halves(len(labels))
+    if not crossed:
+        return Fit(before, best)
+    if len(labels) < 2:
+        raise Refused("a temperature fitted and reported on the same split wants two pictures or more: fit it on another split.")
+    return Fit(before, best, tuple(fitted_temperature(logits[other], labels[other]) for other in (~half, half)))
+
+
+def at_the_end(temperature):
+    """The search ran to its end: the net is right throughout, or knows nothing."""
+    return not COLDEST * 1.001 < temperature < HOTTEST / 1.001
+
+
+def may_keep(model):
+    """Refuse before the measuring what cannot be written after it."""
+    path = weights.find(model)
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise Refused(f"{path} cannot be written, and its card keeps the temperature: copy the file and name the copy.")
+
+
+def keep(model, temperature):
+    """Put the temperature into the card of the model's weights file. In a run the checkpoint is replaced whole, with its sums."""
+    path = Path(weights.find(model))
+    folder = path.parent
+    checkpoint = (folder / "sums.json").exists()
+    files = whole(folder) if checkpoint else {path.name: path.read_bytes()}
+    if not files:
+        raise Refused(f"{folder} is damaged, its files do not match their checksums: name another checkpoint of the run.")
+    files[path.name] = with_temperature(files[path.name], temperature)
+    try:
+        if checkpoint:
+            run = RunDir(folder.parent.parent)
+            run.checkpoints = folder.parent
+            run.save(folder.name, files)
+        else:
+            replace_file(path, files[path.name])
+    except OSError as error:
+        raise Refused(f"{path} cannot be written ({error.strerror}), and its card keeps the temperature: copy the file and name "
+                      "the copy.") from error
+
+
+def with_temperature(content, temperature):
+    """The bytes of a weights file with another card: a new header before the same tensors."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    card = {**json.loads(header["__metadata__"]["card"]), "temperature": temperature}
+    header["__metadata__"]["card"] = json.dumps(card, ensure_ascii=False)
+    written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)  # the tensors begin at a multiple of 8
+    return len(written).to_bytes(8, "little") + written + content[end:]
