@@ -52,11 +52,33 @@ def plateau(result):
     return f"{', '.join(parts)} (batch {result['batch_size']}, rate {result['rate']:g})"
 
 
+def clock(result):
+    errors = sorted(run["test_error"] for run in result["each"])
+    apart = f" ({percent(errors[0])} to {percent(errors[-1])})" if len(errors) > 1 else ""
+    return f"{percent(result['median_test_error'])}{apart} on test, {result['quiet_seconds'] / 60:.1f} minutes"
+
+
+def tars(result):
+    return f"{sum(result['wrong_labels'].values())} wrong labels, {result['seconds']:.0f} s, {result['peak_memory_mb']} MB at most"
+
+
+def copies(result):
+    answer = answers(result)[0]
+    pairs = [table[kind][label] for table in answer["pairs"].values() for kind in ("exact", "near") for label in table[kind]]
+    two = sum(table[kind]["other_class"] for table in answer["pairs"].values() for kind in ("exact", "near"))
+    return (f"{sum(pairs)} pairs of copies, {two} of them under two labels, {answer['leaking']['val']['pictures']} between train "
+            f"and val; {answer['seconds']:.0f} s")
+
+
 ROWS = (  # results/NAME.json, what it is, how it is read
     ("demo", "the demo: 16 photographs, parts never trained on", demo),
     ("modern-2-epochs", "Tiny-ImageNet val, ten views, `small64_batchnorm` after only "
      "`alexnet train tiny --recipe modern --epochs 2 --out run`", errors),
     ("prepare-tiny-imagenet", "105,000 Tiny-ImageNet JPEGs into a raw store", prepared),
+    ("prepare-tars", "ILSVRC-2012 as it is handed out, a synthetic one of 50,000 pictures: tars in tars into a store", tars),
+    ("inspect-tiny-imagenet", "what the data doctor finds in Tiny-ImageNet's 105,000", copies),
+    ("clock-cifar26", "the 26 % net of CIFAR-10 by its own recipe (80 s on a GPU of 2011)", clock),
+    ("clock-cifar18", "the 18 % net of CIFAR-10 by its own recipe (20 minutes on a GPU of 2011)", clock),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
     ("plateau-as_run", "`as_run`, full width, 256 embedded crops", plateau),
     ("plateau-paper", "`paper`, the text's own initial values, the same", plateau),
