@@ -21,7 +21,7 @@ from alexnet import optim, recipes, rundir, trials, weights
 from alexnet.data import augment, order
 from alexnet.device import autocast, compiled, pick, precision, sums
 from alexnet.errors import Misused, Refused
-from alexnet.evaluate import Member, measure
+from alexnet.evaluate.passes import Member, measure
 from alexnet.ledger import Ledger
 from alexnet.net import AlexNet
 from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, mean_of, parts

@@ -18,9 +18,9 @@ from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
-from alexnet.comparison import independent, most_disagreements, paired, unpaired
+from alexnet.evaluate.comparison import independent, most_disagreements, paired, unpaired
+from alexnet.evaluate.scores import wilson
 from alexnet.rundir import replace_file
-from alexnet.scores import wilson
 
 TEST_2010, VAL_2012, TEST_2012 = 150_000, 50_000, 100_000
 TABLES = (  # table, model, set, pictures, top-1, top-5: fractions as printed

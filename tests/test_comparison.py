@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet import comparison
+from alexnet.evaluate import comparison
 
 
 @pytest.mark.parametrize("one, other", [(0, 0), (5, 0), (1, 9), (42, 24), (300, 280), (470, 530)])

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 import alexnet
-from alexnet import evaluate as evaluation
-from alexnet import figures, rundir, scores, temperature, weights
+from alexnet import figures, rundir, weights
 from alexnet.answers import show_evaluate
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
+from alexnet.evaluate import passes, scores, temperature, weighing
 
 CPU = torch.device("cpu")
 
@@ -43,14 +43,14 @@ def test_ties_share_the_places_that_are_left():
     found = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25], [0.4, 0.4, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]])
     labels = torch.tensor([0, 1, 1, 3])
     own = found.gather(1, labels[:, None])
-    assert evaluation.credit(found, own, 1).tolist() == [1, 0.25, 0.5, 0]
-    assert evaluation.credit(found, own, 2).tolist() == pytest.approx([1, 0.5, 1, 1 / 3])
-    assert evaluation.credit(found, own, 4).tolist() == [1, 1, 1, 1]
+    assert passes.credit(found, own, 1).tolist() == [1, 0.25, 0.5, 0]
+    assert passes.credit(found, own, 2).tolist() == pytest.approx([1, 0.5, 1, 1 / 3])
+    assert passes.credit(found, own, 4).tolist() == [1, 1, 1, 1]
 
 
 def test_a_net_that_computes_no_numbers_is_never_right():
     found = torch.full((2, 6), float("nan"))
-    assert evaluation.credit(found, found[:, :1], 5).tolist() == [0, 0]
+    assert passes.credit(found, found[:, :1], 5).tolist() == [0, 0]
 
 
 def test_by_hand_on_the_whole_split(run, store):
@@ -75,7 +75,7 @@ def test_ten_views_average_probabilities(run, store):
     net, mean, _ = weights.read(run)
     split = open_split(store, "val")
     picture = split.pictures([0])
-    member = evaluation.Member(net, mean, device=CPU)
+    member = passes.Member(net, mean, device=CPU)
     raw = torch.from_numpy(picture).permute(0, 3, 1, 2).float()
     total = 0
     with torch.no_grad():
@@ -90,13 +90,13 @@ def test_an_ensemble_averages_and_shares_are_kept(run, store):
     net, mean, _ = weights.read(run)
     other = alexnet.AlexNet(net.row, classes=16, seed=9).eval()
     split = open_split(store, "val")
-    members = [evaluation.Member(n, mean, device=CPU) for n in (net, other)]
-    each = [torch.cat([p for (p,), _ in evaluation.probabilities([m], Feed(split))]) for m in members]
+    members = [passes.Member(n, mean, device=CPU) for n in (net, other)]
+    each = [torch.cat([p for (p,), _ in passes.probabilities([m], Feed(split))]) for m in members]
     labels, shares = torch.from_numpy(split.labels), [0.75, 0.25]
-    both = torch.cat([evaluation.joined(found, shares) for found, _ in evaluation.probabilities(members, Feed(split))])
+    both = torch.cat([passes.joined(found, shares) for found, _ in passes.probabilities(members, Feed(split))])
     torch.testing.assert_close(both, 0.75 * each[0] + 0.25 * each[1])
-    plain, weighed = evaluation.errors(members, Feed(split), [[0.5, 0.5], shares])
-    assert plain == evaluation.measure(members, Feed(split)) and weighed["images"] == len(split)
+    plain, weighed = passes.errors(members, Feed(split), [[0.5, 0.5], shares])
+    assert plain == passes.measure(members, Feed(split)) and weighed["images"] == len(split)
     assert weighed["log_loss"] == pytest.approx(-both.gather(1, labels[:, None]).log().mean().item(), rel=1e-5)
     twice = alexnet.evaluate(run, run, store)
     assert twice["models"] == [str(run)] * 2 and twice["top1_error"] == alexnet.evaluate(run, store)["top1_error"]
@@ -104,7 +104,7 @@ def test_an_ensemble_averages_and_shares_are_kept(run, store):
 
 def test_top5_of_few_classes_is_over_all_of_them():
     found = torch.tensor([[0.1, 0.2, 0.7]])
-    assert evaluation.credit(found, found[:, :1], min(5, 3)).tolist() == [1]
+    assert passes.credit(found, found[:, :1], min(5, 3)).tolist() == [1]
 
 
 def plainly(found, labels, places):
@@ -139,7 +139,7 @@ def test_the_search_for_weights_is_the_sources(seed, places):
     logits[np.arange(4)[:, None], np.arange(600), labels] += np.array([1.5, 0.3, 0.9, -1.0])[:, None]
     found = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
     found = found.astype(np.float32)
-    shares = evaluation.search(torch.from_numpy(found), torch.from_numpy(labels), places)
+    shares = weighing.search(torch.from_numpy(found), torch.from_numpy(labels), places)
     assert shares == plainly(found, labels, places) and shares != [0.5] * 4
     assert all(0 <= share <= 1 and share * 20 == round(share * 20) for share in shares)
 
@@ -148,23 +148,23 @@ def test_weights_that_are_all_zero_do_not_win():
     """Where every net is worse than chance, ties of nothing would be credited with more."""
     labels = torch.zeros(40, dtype=torch.int64)
     wrong = torch.tensor([0.0, 0.3, 0.2, 0.2, 0.1, 0.1, 0.1]).expand(2, 40, 7)
-    assert evaluation.search(wrong, labels, 5) == [0.5, 0.5]
+    assert weighing.search(wrong, labels, 5) == [0.5, 0.5]
 
 
 def test_fitted_weights_beside_the_plain_average(run, other, store, monkeypatch):
-    passes = []
+    gone = []
     batches = Feed.batches
-    monkeypatch.setattr(Feed, "batches", lambda self, plan: (passes.append(self.split.name), batches(self, plan))[1])
+    monkeypatch.setattr(Feed, "batches", lambda self, plan: (gone.append(self.split.name), batches(self, plan))[1])
     answer = alexnet.evaluate(run, other, store, fit_weights="train")
-    assert passes == ["train", "val"]  # every picture once
+    assert gone == ["train", "val"]  # every picture once
     assert answer["fitted_on"] == "train" and sum(answer["weights"]) == pytest.approx(1) and len(answer["weights"]) == 2
     plain = alexnet.evaluate(run, other, store)
     assert answer["plain"] == {key: plain[key] for key in answer["plain"]} and set(plain) <= set(answer) | {"note"}
-    members = [evaluation.Member(*weights.read(model)[:2], device=CPU) for model in (run, other)]
+    members = [passes.Member(*weights.read(model)[:2], device=CPU) for model in (run, other)]
     fed = {split: Feed(open_split(store, split)) for split in ("train", "val")}
-    assert answer["weights"] == evaluation.fitted(members, fed["train"])
-    assert evaluation.errors(members, fed["val"], [answer["weights"]])[0].items() <= answer.items()
-    fits = evaluation.errors(members, fed["train"], [answer["weights"], [0.5, 0.5]])
+    assert answer["weights"] == weighing.fitted(members, fed["train"])
+    assert passes.errors(members, fed["val"], [answer["weights"]])[0].items() <= answer.items()
+    fits = passes.errors(members, fed["train"], [answer["weights"], [0.5, 0.5]])
     assert fits[0]["top5_error"] < fits[1]["top5_error"]  # where it was fitted it is better
     assert f"{run} learnt from the pictures of train" in answer["note"] and str(other) not in answer["note"]
     show_evaluate(answer)
@@ -231,7 +231,7 @@ def seen(model, store, split="val"):
     """(probabilities (N, classes), labels), picture by picture."""
     net, mean, _ = weights.read(model)
     part = open_split(store, split)
-    found = [one for (one,), _ in evaluation.probabilities([evaluation.Member(net, mean, device=CPU)], Feed(part))]
+    found = [one for (one,), _ in passes.probabilities([passes.Member(net, mean, device=CPU)], Feed(part))]
     return torch.cat(found).numpy().astype(np.float64), part.labels
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from alexnet import scores
+from alexnet.evaluate import scores
 
 
 @pytest.mark.parametrize("error, count, low, high", [

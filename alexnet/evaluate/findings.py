@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from alexnet import comparison, predictions, scores
+from alexnet.evaluate import comparison, predictions, scores
 
 NAMED = 5  # refused pictures
 LISTED = 300  # pictures on which two networks differ

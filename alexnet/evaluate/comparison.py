@@ -5,7 +5,7 @@ from math import comb, erfc, sqrt
 
 import numpy as np
 
-from alexnet.scores import Z, mean_interval, wilson
+from alexnet.evaluate.scores import Z, mean_interval, wilson
 
 LEVEL = 0.05
 EXACT = 1000  # disagreements up to which the binomial sum is taken as it is

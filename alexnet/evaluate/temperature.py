@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from alexnet import weights
+from alexnet.data import augment
+from alexnet.data.feed import in_turn
 from alexnet.errors import Refused
+from alexnet.evaluate.passes import BATCH
+from alexnet.evaluate.scores import COLDEST, HOTTEST, fitted_temperature, halves
+from alexnet.progress import Progress
 from alexnet.rundir import RunDir, replace_file, whole
-from alexnet.scores import COLDEST, HOTTEST, fitted_temperature, halves
 
 
 class Fit(NamedTuple):
@@ -78,3 +83,22 @@ def with_temperature(content, temperature):
     written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     written += b" " * (-len(written) % 8)  # the tensors begin at a multiple of 8
     return len(written).to_bytes(8, "little") + written + content[end:]
+
+
+def of_members(members, feed, *, crossed, views):
+    """(a Fit a member, what has to be said of it). The net sees the central view, as in predict."""
+    logits = [[] for _ in members]
+    with Progress("fitting the temperature", len(feed)) as bar:
+        for pictures, labels in feed.batches(in_turn(len(feed), BATCH)):
+            for batches, member in zip(logits, members):
+                batch, = augment.views(pictures, mean=member.mean, crop=member.net.row.crop, count=1)
+                batches.append(member.logits(batch).cpu())
+            bar.advance(len(labels))
+    fits = [fit(torch.cat(batches).numpy(), feed.labels, before=member.temperature, crossed=crossed)
+            for batches, member in zip(logits, members)]
+    notes = ["the temperature is that of the central view, which predict uses"] * (views > 1)
+    if crossed:
+        notes += ["log loss and calibration error are cross-fitted: each half of the split by the temperature of the other half"]
+    if any(at_the_end(fit.all) for fit in fits):
+        notes += ["a temperature ran to the end of the search: the split has too few pictures for it, or the net knows nothing"]
+    return fits, notes
