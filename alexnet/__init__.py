@@ -22,7 +22,10 @@ PUBLIC = {
     "train": "train",
     "evaluate": "evaluate",
     "explain": "explain",
+    "inspect": "inspection",
     "demo": "demo",
+    "bench": "bench",
+    "doctor": "doctor",
     "Refused": "errors",
 }
 __all__ = sorted(PUBLIC)

@@ -1,5 +1,6 @@
 """A trained net in use: pictures in, ranked classes out. `alexnet predict`, the report and every service go through
-here, and here through data/picture.py, so that a picture means the same everywhere. torch is imported with a net."""
+here, and here through data/picture.py, so that a picture means the same everywhere. On a CPU an engine answers (engines.py), and
+torch is imported only when the net itself is wanted: for features, or `clf.net`."""
 
 import csv
 import glob
@@ -10,19 +11,20 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from alexnet import cards
 from alexnet.data import picture
 from alexnet.data.sources.listing import SUFFIXES
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress
 
 BATCH = 64
-DECODERS = 2  # threads beside the net
 MANY = 64  # pictures from which on progress is shown
 
 
@@ -42,12 +44,28 @@ class Classifier:
     """clf("cat.jpg") -> [Ranked, ...] of all classes, the likeliest first; a list of pictures -> a list of such lists.
     A picture is a path, encoded bytes, a PIL image or a uint8 array (H, W, 3)."""
 
-    def __init__(self, net, mean, card, *, device):
-        from alexnet.evaluate import Member
-
-        self.member = Member(net, mean, card["temperature"], device=device)
-        self.net, self.card, self.device = self.member.net, card, device
+    def __init__(self, net, mean, card, *, device, engine=None, read=None):
+        """engine: what answers in the net's place; read() then gives (net, mean, card) when the net itself is wanted."""
+        self.card, self.engine, self._given, self._read, self._device = card, engine, (net, mean), read, device
         self.classes = [Label(*entry) for entry in card["classes"]]
+
+    @cached_property
+    def member(self):
+        """The net on its device, with its mean and temperature."""
+        from alexnet.evaluate.passes import Member
+
+        net, mean = self._read()[:2] if self._read else self._given
+        return Member(net, mean, self.card["temperature"], device=self.device)
+
+    @property
+    def net(self):
+        return self.member.net
+
+    @property
+    def device(self):
+        import torch
+
+        return torch.device(self._device)
 
     def __call__(self, pictures, *, top=None):
         many = _pictures(pictures)
@@ -64,6 +82,8 @@ class Classifier:
 
     def probabilities(self, squares):
         """uint8 (B, size, size, 3) -> float32 (B, classes), the central view."""
+        if self.engine:
+            return self.engine.probabilities(squares)
         return self.member.probabilities(self._on_device(squares), 1).cpu().numpy()
 
     def features(self, pictures, layer=None):
@@ -108,12 +128,31 @@ def _pictures(given):
     return list(given) if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
 
 
-def load(model=None, *, device="auto"):
-    """The model in use: a run folder, a weights file, or a name that ships; without one, `default`."""
-    from alexnet import weights
-    from alexnet.device import pick
+def load(model=None, *, device="auto", precision="auto"):
+    """The model in use: a run folder, a weights file, or a name that ships; without one, `default`. precision is for a CPU: auto
+    is what the processor has units for, int8 only where these weights passed its gate."""
+    from alexnet import engines
 
-    return Classifier(*weights.read(model), device=pick(device))
+    if not engines.on_cpu(device):
+        from alexnet import weights
+        from alexnet.device import pick
+
+        device = pick(device)
+        if device.type != "cpu":
+            return Classifier(*weights.read(model), device=device)
+    with cards.WeightsFile(model) as stored:
+        engine, digest = engines.of(stored, precision=precision), stored.digest
+        return Classifier(None, None, stored.card, device="cpu", engine=engine, read=lambda: _unchanged(stored.path, digest))
+
+
+def _unchanged(path, digest):
+    """(net, mean, card) of the very weights that the engine was made from."""
+    from alexnet import weights
+
+    with cards.WeightsFile(path) as stored:
+        if stored.digest != digest:
+            raise Refused(f"{path} holds other weights than when it was loaded: load it again.")
+    return weights.read(path)
 
 
 def predict(
@@ -141,11 +180,12 @@ def predict(
 
 
 def answers(classifier, named, *, top=5) -> Iterator[dict]:
-    """Decoding in threads beside the net, a batch ahead of it; answers come in the order of the paths."""
+    """Decoding in threads beside the net, a batch ahead of it; answers come in the order of the paths. Every core decodes: small
+    nets take less time than their pictures, and while the net works the threads of both share the cores."""
     named = list(named)
     rest, waiting = iter(named), deque()
     shown = Progress("predicting", len(named)) if len(named) > MANY else nullcontext()
-    with ThreadPoolExecutor(DECODERS) as decoders, shown as bar:
+    with ThreadPoolExecutor(picture.decoders()) as decoders, shown as bar:
         try:
             while True:
                 while len(waiting) < 2 and (batch := list(islice(rest, BATCH))):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import alexnet
 from alexnet.answers import Answers
 from alexnet.errors import Misused, Refused, nearest
+from alexnet.memory import keep_memory
 from alexnet.printing import ReaderLeft, write
 from alexnet.progress import say
 
@@ -29,8 +30,10 @@ VERBS = {  # name -> (module, function, what it does)
     "evaluate": ("evaluate", "evaluate", "top-1 and top-5 errors of a model, or of several as an ensemble"),
     "predict": ("classifier", "predict", "what is in these pictures: ranked classes with probabilities"),
     "explain": ("explain", "explain", "figures and one HTML report of a run or a weights file"),
+    "bench": ("bench", "bench", "where the time goes on this machine, stage by stage, and what the bottleneck is"),
+    "doctor": ("doctor", "doctor", "versions, devices, which backend each op uses and why; what is odd, and what to do"),
 }
-HUNGRY = {"demo", "train", "evaluate", "predict"}  # verbs that run networks
+HUNGRY = {"demo", "prepare", "train", "evaluate", "predict", "bench"}  # verbs that make large things over and over
 
 
 def main(words=None):
@@ -352,21 +355,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 # ---- the process -----------------------------------------------------------------------------------------------------
-
-
-def keep_memory():
-    """glibc hands every large tensor back to the kernel and faults it in again, page by page: half the time of a step.
-    A command keeps what it has; a library call changes nothing."""
-    if sys.platform != "linux" or os.environ.get("ALEXNET_MALLOC") == "default":
-        return
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # another C library
-        return
-    for what, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-        mallopt(what, value)
 
 
 def _terminated(number, frame):

@@ -1,5 +1,5 @@
 """A trained network as one file: safetensors whose header carries the card, everything that use needs to know (row, classes,
-preprocessing, recipe, data, measured errors). Nothing is unpickled."""
+preprocessing, recipe, data, measured errors). Nothing is unpickled. What needs no torch of it is in cards.py."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from alexnet import nets
+from alexnet.cards import FORMAT, SHIPPED, checked, find, read_card, same_classes
 from alexnet.data.picture import RESAMPLING
-from alexnet.errors import Misused, Refused, nearest
+from alexnet.errors import Refused
 from alexnet.net import AlexNet
 from alexnet.rundir import replace_file
 
-FORMAT = 1
-SHIPPED = Path(__file__).parent / "shipped"
+__all__ = ["FORMAT", "SHIPPED", "card", "copy_into", "find", "pack", "read", "read_card", "same_classes", "to_device", "write"]
 
 
 def card(net, *, classes, size, centring, **facts):
@@ -37,14 +37,6 @@ def write(path, net, mean, card, *, dtype=None):
     replace_file(Path(path), pack(net, mean, card, dtype=dtype))
 
 
-def read_card(model=None):
-    """The card alone, without reading the tensors."""
-    path = find(model)
-    with open(path, "rb") as file:
-        header = file.read(int.from_bytes(file.read(8), "little"))
-    return _card(json.loads(header).get("__metadata__", {}), path)
-
-
 def read(model=None):
     """(net in eval mode, mean, card). model: a run folder, a weights file, the name of one that ships."""
     path = find(model)
@@ -54,7 +46,7 @@ def read(model=None):
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
     except (SafetensorError, ValueError) as error:
         raise Refused(f"{path} is not a whole safetensors file ({error}); train or convert it again.") from error
-    found = _card(metadata, path)
+    found = checked(metadata, path)
     mean = tensors.pop("mean").float()
     net = AlexNet(nets.from_spec(found["row"]), classes=len(found["classes"]), seed=0)
     own = net.state_dict()
@@ -95,43 +87,6 @@ def copy_into(net, model, *, classes, only=()):
         raise Refused(f"nothing of {model} ({card['net']}) fits {net.row.name}; of {lines[0]['layer']}: "
                       f"{lines[0]['why']}.")
     return lines
-
-
-def _card(metadata, path):
-    if "card" not in metadata:
-        raise Refused(f"{path} carries no card: it was not written by alexnet; convert it first.")
-    found = json.loads(metadata["card"])
-    if found["format"] != FORMAT:
-        raise Refused(f"{path} has format {found['format']}, this version reads {FORMAT}.")
-    return found
-
-
-def find(model=None):
-    """The weights file that a MODEL means: a name that ships, a run folder (its best, else its last), or a file."""
-    path = Path(model or "default")
-    ships = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
-    if str(path) in ships and not path.exists():
-        return ships[str(path)]
-    if path.is_dir():
-        for name in ("best", "last"):
-            if (path / "checkpoints" / name / "weights.safetensors").exists():
-                return path / "checkpoints" / name / "weights.safetensors"
-        raise Refused(f"{path} has no checkpoint in it; it is not a run folder, or nothing was saved yet.")
-    if not path.is_file():
-        raise Misused(f"there is no model {str(path)!r}: name a run folder, a weights file, or one that ships; "
-                      f"{nearest(path, ships)}")
-    return path
-
-
-def same_classes(card, split, what):
-    """Refuse a pairing of weights and store that speak of different classes."""
-    ids, others = [c[0] for c in card["classes"]], [c[0] for c in split.classes]
-    if ids != others:
-        odd = next((f"{a} against {b}" for a, b in zip(ids, others) if a != b), f"{len(ids)} against {len(others)} classes")
-        raise Refused(f"{what} was trained on other classes than {split.path} holds ({odd}); name a store of the same classes.")
-    if card["size"] != split.size:
-        raise Refused(f"{what} takes pictures of {card['size']} pixels, {split.path} holds {split.size}: "
-                      f"prepare the source again with --size {card['size']}.")
 
 
 def to_device(net, device):

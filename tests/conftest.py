@@ -1,6 +1,7 @@
 """What many tests stand on: a small real store, made once by the commands themselves, and a net trained on it."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ import alexnet
 from alexnet.data import sample
 
 os.environ["NO_COLOR"] = "1"
+# what is compiled is kept here, for the next time too, and not in the cache folder of whoever runs the tests
+os.environ["ALEXNET_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "alexnet")
 torch.set_num_threads(min(2, os.cpu_count()))
 
 

@@ -19,7 +19,7 @@ from alexnet.errors import Misused, Refused
 
 @pytest.fixture(scope="module")
 def clf(run):
-    return classifier.load(run, device="cpu")
+    return classifier.load(run, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")

@@ -14,38 +14,41 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "errors": 0,
     "progress": 0,
     "device": 0,
+    "places": 0,
+    "compiled": 0.5,  # which reads places
+    "cards": 1.5,
     "drawing": 0,
     "nets": 0.5,  # which draws by drawing and figures
     "recipes": 0,
-    "ops": 0,
+    "ops": 0.2,  # which reads places
     "optim": 0.5,  # which reads recipes
     "parallel": 0,
     "figures": 0,
-    "scores": 0,
-    "comparison": 0.5,  # which reads scores
-    "predictions": 0,
     "printing": 0,
     "evaluated": 5,  # how evaluate's answer is printed
     "net": 1,
     "data": 1,
     "ledger": 0,
+    "memory": 0,
     "rundir": 1,
     "weights": 2,
     "towers": 2,
     "parts": 2,
     "signals": 2,
-    "findings": 2,
-    "temperature": 2.2,  # which reads weights
     "trials": 2.5,
     "evaluate": 2.5,  # which reads weights
     "train": 3,
-    "engines": 3,
     "exchange": 3,
+    "engines": 3.5,  # which chooses among exchange's backends
+    "gate": 3.7,
     "classifier": 4,
     "features": 4,
     "transfer": 5,
     "explain": 5,
     "inspection": 5,
+    "machine": 1,
+    "stages": 5,
+    "doctor": 6,
     "bench": 6,
     "scale": 6,
     "serve": 6,
@@ -57,6 +60,7 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
 }
 DOORS = {  # library -> the only rooms that may open it
     "matplotlib": {"figures", "drawing"},
+    "cykooz_resizer": {"data"},
     "triton": {"ops/triton"},
     "argparse": {"cli"},
     "ray": {"scale"},
@@ -76,15 +80,11 @@ WITHOUT_TORCH = (
     "data/packing",
     "data/crew",
     "data/sides",
-    "data/likeness",
     "data/store",
     "data/order",
+    "data/likeness",
     "data/sample",
     "figures",
-    "scores",
-    "comparison",
-    "predictions",
-    "findings",
     "printing",
     "evaluated",
     "drawing",
@@ -94,6 +94,12 @@ WITHOUT_TORCH = (
     "cli",
     "errors",
     "progress",
+    "places",
+    "compiled",
+    "cards",
+    "engines",
+    "exchange/graph",
+    "gate",
 )
 
 

@@ -223,6 +223,22 @@ def test_other_settings_classes_and_places_are_refused(source, made, tmp_path):
         prepare.prepare(source, tmp_path / "c", size=12)
 
 
+def test_another_resampling_is_never_taken_for_this_one(source, tmp_path, monkeypatch, capsys):
+    prepare.prepare(source, tmp_path / "a", size=12, split="val", workers=1)
+    entries = sources.recognise(source).splits["val"]
+    plan = prepare.Plan(str(tmp_path), 12, False, "raw")
+    key = packing.key(entries, plan)
+    monkeypatch.setattr(picture, "RESAMPLING", "another")
+    assert packing.key(entries, plan) != key  # shards of a stopped prepare are made again
+    with pytest.raises(Refused, match="from other pictures or settings"):
+        prepare.prepare(source, tmp_path / "a", size=12, split="val", workers=1)
+    capsys.readouterr()
+    prepare.prepare(source, tmp_path / "a", size=12, split="train", workers=1)
+    assert "was made otherwise" in capsys.readouterr().err
+    prepare.prepare(source, tmp_path / "b", size=12, workers=1)
+    assert "otherwise" not in capsys.readouterr().err
+
+
 def test_nothing_readable_and_no_room(tmp_path, monkeypatch):
     (tmp_path / "source/a").mkdir(parents=True)
     (tmp_path / "source/a/1.jpg").write_bytes(b"")

@@ -11,6 +11,7 @@ from itertools import islice
 
 from alexnet.data import packing
 from alexnet.errors import Refused
+from alexnet.memory import keep_memory
 
 
 def pack(jobs, asked, bar):
@@ -64,6 +65,7 @@ _counter = None  # in a worker: pictures read so far by all of them
 def _begin_worker(counter):
     global _counter
     _counter = counter
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -6,22 +6,28 @@ CMYK, YCCK, YCbCr and HSV are converted as Pillow does; of 16-bit values the hig
 colours are composed on white; colour profiles are ignored; of several frames the first counts. The central square of
 the source, of side min(w, h) at ((w - min) / 2, (h - min) / 2), is then resampled in one antialiased bilinear step,
 which is shorter side -> size followed by the central square, without rounding the longer side on the way. What has the
-right size already is not resampled.
+right size already is not resampled. How near the two short cuts stay to this, docs/data.md has: a large JPEG is decoded at
+1/2, 1/4 or 1/8, and cykooz-resizer takes the step where it is installed, else Pillow.
 """
 
+import importlib.util
 import io
 import os
 import re
 import threading
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from alexnet.errors import Refused
 
-RESAMPLING = "central square in one antialiased bilinear step (Pillow)"
+ENOUGH = 2.5  # a JPEG is decoded at the smallest scale that still has so many times the size: 40 dB at all sizes
+RESAMPLER = "cykooz-resizer" if importlib.util.find_spec("cykooz_resizer") else "Pillow"
+RESAMPLING = f"central square in one antialiased bilinear step, of a JPEG from 1/2, 1/4 or 1/8 with {ENOUGH:g} sizes ({RESAMPLER})"
+DECODERS = 8  # the step takes an eighth of the time of a photograph
 PIXEL_LIMIT = 178_956_970  # Pillow itself opens nothing larger; beyond it a few kB can ask for gigabytes
 
 ORIENTATION = 0x0112  # EXIF tag
@@ -37,26 +43,30 @@ TURNS = {
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
 
 
+class Decoded(NamedTuple):
+    """RGB as an array or a Pillow picture, grey as an array (H, W), whichever costs nothing: not yet turned."""
+
+    pixels: np.ndarray | Image.Image
+    shrunk: tuple = (1, None)  # decoded at 1 / the first, of a source of this width and height
+    turn: Image.Transpose | None = None
+
+
 def square(data, size):
     """Bytes, path, PIL picture or uint8 array -> uint8 (size, size, 3); Refused, with the reason alone, when it cannot
     be read."""
-    picture = _decode(data)
-    if isinstance(picture, np.ndarray) and picture.shape[:2] == (size, size):
-        return picture
-    picture = _image(picture)
-    width, height = picture.size
+    pixels, (divisor, source), turn = _decode(data, size)
+    width, height = source or _size(pixels)
     if (width, height) != (size, size):
         side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=None)
-    return np.array(picture)
+        pixels = _resample(pixels, [one / divisor for one in ((width - side) / 2, (height - side) / 2, side)], size)
+    pixels = _three(np.asarray(pixels))
+    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
 def native(data, size=None):
     """The upright picture as it is, uint8 (s, s, 3): refused unless it is square, and of side `size` where one is
     given."""
-    picture = np.array(_decode(data))
+    picture = np.array(upright(data))
     height, width = picture.shape[:2]
     if height != width:
         raise Refused(f"{width}x{height} is not square, as size native wants")
@@ -67,17 +77,47 @@ def native(data, size=None):
 
 def upright(data):
     """Bytes, path, PIL picture or uint8 array -> PIL picture, RGB, 8 bit, turned as its EXIF says."""
-    return _image(_decode(data))
+    pixels, _, turn = _decode(data)
+    picture = Image.fromarray(_three(pixels)) if isinstance(pixels, np.ndarray) else pixels
+    return picture if turn is None else picture.transpose(turn)
 
 
-def _image(picture):
-    return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+def _resample(pixels, box, size):
+    """The step itself: left, top and side of a square in an array or an RGB picture -> (size, size) or (size, size, 3)."""
+    left, top, side = box
+    if RESAMPLER == "Pillow":
+        picture = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
+        return np.array(picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
+    import cykooz_resizer as resizer
+
+    kind = resizer.PixelType.U8 if np.ndim(pixels) == 2 else resizer.PixelType.U8x3
+    made = resizer.ImageData(size, size, kind)
+    options = resizer.ResizeOptions(
+        resizer.ResizeAlg.convolution(resizer.FilterType.bilinear), crop_box=resizer.CropBox(left, top, side, side)
+    )
+    resizer.Resizer().resize(resizer.ImageData(*_size(pixels), kind, pixels.tobytes()), made, options)
+    made = np.frombuffer(bytearray(made.get_buffer()), np.uint8)  # a bytearray, so that the square may be written to
+    return made.reshape((size, size) if kind == resizer.PixelType.U8 else (size, size, 3))
 
 
-def _decode(data):
-    """-> upright RGB as a uint8 array or a PIL picture, whichever costs nothing here."""
+def decoders():
+    """Threads that pictures are worth: one a core and one more, as the step is one thread's at a time and others wait for it."""
+    return min((len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) + 1, DECODERS)
+
+
+def _size(pixels):
+    return (pixels.shape[1], pixels.shape[0]) if isinstance(pixels, np.ndarray) else pixels.size
+
+
+def _three(pixels):
+    """Grey (H, W) repeated."""
+    return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
+
+
+def _decode(data, size=None):
+    """size: of the square that will be made, so that a JPEG with more than enough pixels need not be decoded in full."""
     if isinstance(data, np.ndarray):
-        return _from_array(data)
+        return Decoded(_from_array(data))
     if isinstance(data, Image.Image):
         return _rgb_of_opened(lambda: data, b"")
     if isinstance(data, (str, os.PathLike)):
@@ -85,14 +125,18 @@ def _decode(data):
     data = bytes(data)
     if not data:
         raise Refused("the file is empty (0 bytes)")
-    pixels = _jpeg(data) if data.startswith(b"\xff\xd8\xff") else None
-    if pixels is None:
-        return _rgb_of_opened(lambda: Image.open(io.BytesIO(data)), data)
-    if b"Exif" in data or b"tiff:Orientation" in data:
-        turn = _turn(data)
-        if turn is not None:
-            return Image.fromarray(pixels).transpose(turn)
-    return pixels
+    decoded = _jpeg(data, size) if data.startswith(b"\xff\xd8\xff") else None
+    if decoded is None:
+        return _rgb_of_opened(lambda: Image.open(io.BytesIO(data)), data, size)
+    header = _before_pixels(data)
+    if b"Exif" in header or b"tiff:Orientation" in header:
+        return decoded._replace(turn=_turn(data))
+    return decoded
+
+
+def _divisor(width, height, size):
+    """1, 2, 4 or 8: the scales that decoders have fast code for, and Pillow has at all."""
+    return 1 if size is None else max((by for by in (2, 4, 8) if min(width, height) >= ENOUGH * size * by), default=1)
 
 
 def read(path):
@@ -119,10 +163,10 @@ def _from_array(array):
         raise Refused(
             f"an array {array.dtype} of shape {array.shape} is no picture: uint8 (H, W, 3) or (H, W) is accepted"
         )
-    return np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2))
+    return np.ascontiguousarray(array)
 
 
-def _jpeg(data):
+def _jpeg(data, size=None):
     """The common JPEG through libjpeg-turbo: pixels equal to Pillow's, sooner, and damage inside the data is noticed;
     None leaves it to Pillow."""
     try:
@@ -136,12 +180,17 @@ def _jpeg(data):
     if space not in ("YCbCr", "Gray"):
         return None
     _check_size(width, height)
+    by = _divisor(width, height, size)
+    wanted = {"colorspace": "GRAY" if space == "Gray" else "RGB"}
+    if by > 1:
+        wanted |= {"min_width": -(-width // by), "min_height": -(-height // by)}
     try:
-        return simplejpeg.decode_jpeg(data, "RGB")
+        pixels = simplejpeg.decode_jpeg(data, **wanted)
     except ValueError as error:
-        if _harmless(str(error), data):
-            return simplejpeg.decode_jpeg(data, "RGB", strict=False)
-        raise Refused(_reason(error, data)) from None
+        if not _harmless(str(error), data):
+            raise Refused(_reason(error, data)) from None
+        pixels = simplejpeg.decode_jpeg(data, **wanted, strict=False)
+    return Decoded(pixels[:, :, 0] if space == "Gray" else pixels, (by, (width, height)))
 
 
 def _harmless(message, data):
@@ -152,6 +201,16 @@ def _harmless(message, data):
     return bool(extra) and len(set(data[max(end - int(extra[1]), 0) : end])) <= 1
 
 
+def _before_pixels(data):
+    """The segments of a JPEG up to its first scan, where EXIF and XMP lie; all of it where they are not plain."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and 0xC0 <= data[at + 1] < 0xFF:
+        if data[at + 1] == 0xDA:
+            return data[:at]
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data
+
+
 def _turn(data):
     with _quiet:
         try:
@@ -160,11 +219,15 @@ def _turn(data):
             return None
 
 
-def _rgb_of_opened(open_picture, data):
+def _rgb_of_opened(open_picture, data, size=None):
     with _quiet:
         try:
             picture = open_picture()
-            _check_size(*picture.size)
+            width, height = picture.size
+            _check_size(width, height)
+            by = _divisor(width, height, size) if picture.format in ("JPEG", "MPO") else 1
+            if by > 1:
+                picture.draft(None, (width // by, height // by))
             picture.load()
             rgb = _rgb(picture)
         except (Refused, MemoryError):
@@ -175,7 +238,7 @@ def _rgb_of_opened(open_picture, data):
             turn = TURNS.get(picture.getexif().get(ORIENTATION))
         except Exception:
             turn = None
-    return rgb if turn is None else rgb.transpose(turn)
+    return Decoded(rgb, (by, (width, height) if by > 1 else None), turn)  # some formats say their size when loaded
 
 
 def _check_size(width, height):

@@ -239,6 +239,10 @@ def _check_siblings(store, split, plan, classes):
                 f"{store} has a split {other} of other classes "
                 f"({len(card['classes']):,} there, {len(classes):,} here): choose another STORE."
             )
+        resampling = "none" if plan.native else picture.RESAMPLING
+        if other != split and card["resampling"] != resampling:
+            say(f"note: {os.path.join(store, other)} was made otherwise ({card['resampling']}; now: {resampling}): "
+                "they differ by a rounding here and there, and are equal once both are prepared again.")
         if other != split and card["size"] != plan.size:
             raise Refused(f"{store} has a split {other} of size {card['size']}, not {plan.size}: choose another STORE.")
 

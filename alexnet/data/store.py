@@ -94,17 +94,13 @@ class Split:
         if out is None:
             out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
         shards = np.searchsorted(self._first, indices, side="right") - 1
-        fill = self._copy if self._offsets is None else self._decode
-        for row, (index, shard) in enumerate(zip(indices.tolist(), shards.tolist())):
-            fill(out[row], self._shard(shard), index, shard)
+        if self._offsets is None:
+            for row, shard, place in zip(out, shards.tolist(), (indices - self._first[shards]).tolist()):
+                row[...] = self._shard(shard)[place]
+        else:
+            for row, shard, (start, length) in zip(out, shards.tolist(), self._offsets[indices].tolist()):
+                decode_jpeg(self._shard(shard)[start : start + length], row)
         return out
-
-    def _copy(self, out, pixels, index, shard):
-        out[...] = pixels[index - self._first[shard]]
-
-    def _decode(self, out, stream, index, shard):
-        start, length = self._offsets[index].tolist()
-        decode_jpeg(stream[start : start + length], out)
 
     def _map(self, shard):
         facts = self.card["shards"][shard]

@@ -1,0 +1,117 @@
+"""A weights file without torch: which file a MODEL means, its card, its tensors as numpy arrays, and one name for its content.
+weights.py has the same file as a net."""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.errors import Misused, Refused, nearest
+from alexnet.places import digest
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "shipped"
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+
+
+def find(model=None):
+    """The weights file that a MODEL means: a name that ships, a run folder (its best, else its last), or a file."""
+    path = Path(model or "default")
+    ships = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
+    if str(path) in ships and not path.exists():
+        return ships[str(path)]
+    if path.is_dir():
+        for name in ("best", "last"):
+            if (path / "checkpoints" / name / "weights.safetensors").exists():
+                return path / "checkpoints" / name / "weights.safetensors"
+        raise Refused(f"{path} has no checkpoint in it; it is not a run folder, or nothing was saved yet.")
+    if not path.is_file():
+        raise Misused(f"there is no model {str(path)!r}: name a run folder, a weights file, or one that ships; "
+                      f"{nearest(path, ships)}")
+    return path
+
+
+def read_card(model=None):
+    """The card alone, without reading the tensors."""
+    with WeightsFile(model) as stored:
+        return stored.card
+
+
+def checked(metadata, path):
+    """The card of a header's metadata; refused where there is none, or one of another format."""
+    if "card" not in metadata:
+        raise Refused(f"{path} carries no card: it was not written by alexnet; convert it first.")
+    found = json.loads(metadata["card"])
+    if found["format"] != FORMAT:
+        raise Refused(f"{path} has format {found['format']}, this version reads {FORMAT}.")
+    return found
+
+
+def same_classes(card, split, what):
+    """Refuse a pairing of weights and store that speak of different classes."""
+    ids, others = [c[0] for c in card["classes"]], [c[0] for c in split.classes]
+    if ids != others:
+        odd = next((f"{a} against {b}" for a, b in zip(ids, others) if a != b), f"{len(ids)} against {len(others)} classes")
+        raise Refused(f"{what} was trained on other classes than {split.path} holds ({odd}); name a store of the same classes.")
+    if card["size"] != split.size:
+        raise Refused(f"{what} takes pictures of {card['size']} pixels, {split.path} holds {split.size}: "
+                      f"prepare the source again with --size {card['size']}.")
+
+
+class WeightsFile:
+    """with WeightsFile(model) as stored: opened once, so that a run which puts a newer file in its place mixes nothing up."""
+
+    def __init__(self, model=None):
+        self.path = find(model)
+
+    def __enter__(self):
+        self.file = open(self.path, "rb")
+        try:
+            self.header, self.start = self._header()
+            self.card = checked(self.header.pop("__metadata__", {}), self.path)
+        except BaseException:
+            self.file.close()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def _header(self):
+        whole = os.fstat(self.file.fileno()).st_size
+        length = int.from_bytes(self.file.read(8), "little")
+        try:
+            if length > whole - 8:
+                raise ValueError("its header is cut off")
+            header = json.loads(self.file.read(length))
+            ends = [facts["data_offsets"][1] for name, facts in header.items() if name != "__metadata__"]
+            if 8 + length + max(ends, default=0) != whole:
+                raise ValueError(f"{whole:,} bytes where {8 + length + max(ends, default=0):,} belong")
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
+            raise self._damaged(error) from error
+        return header, 8 + length
+
+    def _damaged(self, error):
+        return Refused(f"{self.path} is not a whole safetensors file ({error}); train or convert it again.")
+
+    @cached_property
+    def digest(self):
+        """One name for the tensors; another temperature in the card leaves it as it is."""
+        return digest(self.file, self.start)
+
+    def arrays(self):
+        """Name -> array: floating-point ones as float32 whatever they are stored in, in one piece of memory where they are
+        float32 already."""
+        self.file.seek(self.start)
+        content, found = np.fromfile(self.file, np.uint8), {}
+        for name, facts in self.header.items():
+            try:
+                value = content[slice(*facts["data_offsets"])].view(TYPES[facts["dtype"]]).reshape(facts["shape"])
+            except (KeyError, ValueError) as error:
+                raise self._damaged(f"{name}: {error}") from error
+            if facts["dtype"] == "BF16":  # the upper half of a float32
+                value = (value.astype(np.uint32) << 16).view(np.float32)
+            found[name] = value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
+        return found
