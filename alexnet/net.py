@@ -31,11 +31,12 @@ class AlexNet(nn.Module):
         generator = torch.Generator().manual_seed(torch.seed() if seed is None else seed)
         for shape in nets.shapes(self.row, self.classes):
             self.add_module(shape.layer.name, MODULES[type(shape.layer)](shape, generator))
+        self.joints = joints(self.row, self.classes)
         self.register_buffer("_draw", torch.zeros(2, dtype=torch.int64), persistent=False)
         self.drawn = False
 
     def forward(self, batch):
-        for _, activation in self.layer_by_layer(batch):
+        for _, activation in self.layer_by_layer(batch, joined=True):
             pass
         return activation
 
@@ -45,19 +46,26 @@ class AlexNet(nn.Module):
         found["prob"] = torch.softmax(batch_of_logits(found).float(), dim=1)
         return found
 
-    def layer_by_layer(self, batch):
+    def layer_by_layer(self, batch, joined=False):
+        """joined: what stands behind a layer in `joints` runs with its nonlinearity, and has no activation of its own."""
         if self.row.input_scale != 1:
             batch = batch * self.row.input_scale
         draw = self._draw if self.drawn else torch.randint(2**31, (2,), device=batch.device)
         if self.row.channels == 1:
             batch = batch.mean(1, keepdim=True)
-        picture, sides = batch, {}
+        picture, sides, done = batch, {}, ()
         for number, layer in enumerate(self.row.layers):
+            if layer.name in done:
+                continue
             seen = picture if getattr(layer, "sees", "") == "picture" else batch
             batch = self._modules[layer.name](seen)
             if plus := getattr(layer, "plus", ""):
                 batch = batch + sides.pop(plus)
-            batch = NONLINEAR[layer.then](batch)
+            if joined and layer.name in self.joints:
+                done, constants = self.joints[layer.name]
+                batch = ops.norm_pool(batch, **constants)
+            else:
+                batch = NONLINEAR[layer.then](batch)
             if layer.dropout:
                 batch = self.dropped(batch, layer.dropout, number, draw)
             if layer.name in self.sides:
@@ -81,6 +89,23 @@ class AlexNet(nn.Module):
     def last_hidden(self):
         """The name of the layer below the classes: what features and neighbours are taken from."""
         return self.row.layers[-2].name
+
+
+def joints(row, classes):
+    """Layer -> the names of the norm and the max pool behind it, and what ops.norm_pool wants to know of the three."""
+    shapes, found = nets.shapes(row, classes), {}
+    sides = {getattr(layer, "plus", "") for layer in row.layers}
+    for place, shape in enumerate(shapes[:-1]):
+        norm = shapes[place + 1] if isinstance(shapes[place + 1].layer, layers.ResponseNorm) else None
+        behind = shapes[place + 1 : place + (3 if norm else 2)]
+        chain = first, *between, pool = [shape.layer, *(other.layer for other in behind)]
+        if not isinstance(pool, layers.Pool) or pool.by != "max" or any(layer.dropout or layer.name in sides for layer in chain):
+            continue
+        if {first.then, pool.then} <= {"relu", "linear"} and all(layer.then == "linear" for layer in between):
+            found[first.name] = [layer.name for layer in chain[1:]], {
+                "relu_before": first.then == "relu", "norm": ResponseNorm(norm, None).constants if norm else {},
+                **Pool(behind[-1], None).constants, "relu_after": pool.then == "relu"}
+    return found
 
 
 def batch_of_logits(activations):
@@ -145,12 +170,13 @@ class Pool(nn.Module):
 
     def __init__(self, shape, generator):
         super().__init__()
-        self.kernel, self.stride = shape.layer.kernel, shape.layer.stride
-        self.ceil = (shape.output[1] - 1) * self.stride + self.kernel > shape.input[1]
+        kernel, stride = shape.layer.kernel, shape.layer.stride
+        cut = (shape.output[1] - 1) * stride + kernel > shape.input[1]
+        self.constants = {"kernel_size": kernel, "stride": stride, "ceil_mode": cut}
         self.pool = {"max": F.max_pool2d, "average": F.avg_pool2d}[shape.layer.by]
 
     def forward(self, x):
-        return self.pool(x, self.kernel, self.stride, ceil_mode=self.ceil)
+        return self.pool(x, **self.constants)
 
 
 def pool(shape, generator):

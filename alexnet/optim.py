@@ -9,6 +9,7 @@ from math import ceil, cos, pi
 
 import torch
 
+from alexnet import ops
 from alexnet.recipes import own_rates
 
 
@@ -22,13 +23,11 @@ class Momentum(torch.optim.Optimizer):
             weights = [w for w in group["params"] if w.grad is not None]
             if group["lr"] == 0 or not weights:
                 continue
-            gradients = [w.grad for w in weights]
-            velocities = [self.state[w].setdefault("velocity", torch.zeros_like(w)) for w in weights]
-            torch._foreach_mul_(velocities, group["momentum"])
-            if group["weight_decay"]:
-                torch._foreach_add_(velocities, weights, alpha=-group["lr"] * group["weight_decay"])
-            torch._foreach_add_(velocities, gradients, alpha=-group["lr"])
-            torch._foreach_add_(weights, velocities)
+            for w in weights:
+                if "velocity" not in self.state[w]:
+                    self.state[w]["velocity"] = torch.zeros_like(w)
+            rule = {"momentum": group["momentum"], "decay": group["lr"] * group["weight_decay"], "rate": group["lr"]}
+            ops.momentum(weights, [w.grad for w in weights], [self.state[w]["velocity"] for w in weights], **rule)
 
 
 def optimiser(net, recipe):

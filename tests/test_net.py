@@ -85,6 +85,20 @@ def test_layout_in_memory_changes_nothing(row):
     torch.testing.assert_close(net(there), net.to(memory_format=torch.channels_last)(here), rtol=1e-9, atol=1e-12)
 
 
+def test_neighbours_in_one_pass_are_the_layers_one_by_one(row):
+    net, labels = weights.to_device(AlexNet(row, classes=3, seed=5), torch.device("cpu")).train(), torch.tensor([0, 2])
+    net.draw(7)
+    found = []
+    for joined in (True, False):
+        ran = dict(net.layer_by_layer(pictures(row), joined=joined))
+        F.cross_entropy(list(ran.values())[-1], labels).backward()
+        assert len(ran) == len(row.layers) or joined
+        found.append([p.grad for p in net.parameters()])
+        net.zero_grad(set_to_none=True)
+    for mine, apart in zip(*found):
+        torch.testing.assert_close(mine, apart, rtol=1e-4, atol=1e-5 * apart.abs().max().item() + 1e-12)
+
+
 def test_published_rows_have_the_published_names():
     for name in ("paper", "as_run"):
         row = narrow(nets.row(name))

@@ -22,10 +22,13 @@ def within_map_norm(x, *, size, alpha, beta):
 
 
 def contrast_norm(x, *, size, alpha, beta):
-    """The within-map norm of x minus the mean of its square, of what lies inside the map. The mean is a constant to the
-    gradient, as in the source, which hands the gradient of the difference on as that of x."""
-    mean = F.avg_pool2d(x, size, stride=1, padding=size // 2, count_include_pad=False)
-    return within_map_norm(x - mean.detach(), size=size, alpha=alpha, beta=beta)
+    return within_map_norm(without_mean(x, size), size=size, alpha=alpha, beta=beta)
+
+
+def without_mean(x, size):
+    """x minus the mean of its square, of what lies inside the map. The mean is a constant to the gradient, as in the source,
+    which hands the gradient of the difference on as that of x."""
+    return x - F.avg_pool2d(x, size, stride=1, padding=size // 2, count_include_pad=False).detach()
 
 
 def blur(x, *, std, taps):
@@ -48,6 +51,15 @@ def dropout_mask(shape, keep, key, *, layer, first=0, device=None):
     unit = torch.arange(units, device=device)[None]
     word = _mix(_mix(_mix(key + 0x9E3779B9 * (layer + 1)) + row) + unit)  # (rows, units)
     return (word < int(keep * 2**32)).view(shape)
+
+
+def momentum(weights, gradients, velocities, *, momentum, decay, rate):
+    """v <- momentum v - decay w - rate g;  w <- w + v, in place. Paper section 5, with decay = 0.0005 rate."""
+    torch._foreach_mul_(velocities, momentum)
+    if decay:
+        torch._foreach_add_(velocities, weights, alpha=-decay)
+    torch._foreach_add_(velocities, gradients, alpha=-rate)
+    torch._foreach_add_(weights, velocities)
 
 
 def _mix(word):
