@@ -17,7 +17,8 @@ from alexnet.progress import say
 
 METRICS = ("epoch", "images", "train_loss", "val_images", "val_top1_error", "val_top5_error", "log_loss", "lr", "images_per_second",
            "waiting", "seconds", "images_seen", *(f"{kind}_seconds" for kind in KINDS))
-SAME = ("alexnet", "commit", "python", "torch", "platform", "device_name", "threads", "kernels")  # what the last bits of a sum depend on
+# what the last bits of a sum depend on
+SAME = ("alexnet", "commit", "python", "torch", "platform", "device_name", "threads", "kernels")
 EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_second": "images_per_second",
           "train/waiting": "waiting", "val/loss": "log_loss", "val/top1_error": "val_top1_error",
           "val/top5_error": "val_top5_error"}
@@ -174,7 +175,8 @@ def environment(device, **facts):
     return {"alexnet": alexnet.__version__, "python": platform.python_version(), "torch": torch.__version__,
             "platform": f"{platform.system()} {platform.machine()}", "device": str(device), "device_name": name,
             "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "kernels": "own" if native.ready() else "plain", "commit": commit(), "started": now(), **facts}
+            "threads": torch.get_num_threads(), "kernels": "own" if native.ready() else "plain",
+            "commit": commit(), "started": now(), **facts}
 
 
 def differences(before, now):
