@@ -50,6 +50,25 @@ def test_the_parts_of_a_step_are_about_the_step(answer):
         answer["stages"][name]["slowest"] for name in ("decode", "resize"))
 
 
+def test_shares_are_work_over_time_over_the_ceiling():
+    """Of planted seconds, by hand: three times the forward pass, less the gradient that the picture does not need."""
+    row, best = nets.row("tiny64"), {"float32": 1e11, "copy": 1e10}
+    shapes = nets.shapes(row, 200)
+    forward, first = 2 * sum(s.multiply_adds for s in shapes), 2 * shapes[0].multiply_adds
+    told = {"classes": 200, "size": 64, "stages": planted(), "training": stepped(0.5) | {"batch_size": 100},
+            "inference": {"engine": "torch float32", "batch_size": 10, "seconds_per_batch": 0.2}}
+    bench.with_shares(told, row, best=best, kind="float32", averaging=False)
+    shares = {name: one["share_of_ceiling"] for name, one in told["stages"].items() if "share_of_ceiling" in one}
+    assert shares == pytest.approx({
+        "forward": 100 * forward / 0.1 / 1e11, "backward": 100 * (2 * forward - first) / 0.1 / 1e11,
+        "augment": 100 * 3 * (64 * 64 + 4 * 56 * 56) / 0.1 / 1e10,
+        "optimiser": sum(s.parameters for s in shapes) * 4 * 5 / 0.1 / 1e10})
+    assert told["training"]["share_of_ceiling"] == pytest.approx(100 * (3 * forward - first) / 0.5 / 1e11)
+    assert told["inference"]["share_of_ceiling"] == pytest.approx(10 * forward / 0.2 / 1e11)
+    assert told["stages"]["optimiser"]["ceiling"] == "copy" and told["inference"]["ceiling"] == "float32"
+
+
+@pytest.mark.slow  # a matter of timing: it wants quiet cores
 def test_no_share_is_above_the_ceiling(answer):
     """Of the best of several ceilings: other work may have been running while the first was measured."""
     ceilings = [answer["ceiling"], *(machine.ceiling(CPU, "float32", seconds=0.2) for _ in range(2))]
