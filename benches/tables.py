@@ -1,4 +1,5 @@
-"""The table in the README, made from results/. A row names its file and how its numbers are read; nothing is typed twice.
+"""The tables in the README and in docs/performance.md, made from results/. A row names its file and how its numbers are read;
+nothing is typed twice.
 
     python -m benches.tables            writes it
     python -m benches.tables --check    fails when it is stale
@@ -11,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/performance.md")
 PLACE = re.compile(r"(<!-- results: [^\n]*-->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -70,6 +72,25 @@ def copies(result):
             f"and val; {answer['seconds']:.0f} s")
 
 
+def stepped(result):
+    ours, ratios = result["forms"]["paper, ours"], result["ratios"]
+    script, compiled = (ratios[f"paper, {form} / paper, ours"]["median"] for form in ("ordinary", "compiled"))
+    return f"{ours['median_seconds']:.1f} s; an ordinary script takes {script:.1f} times that, torch.compile {compiled:.2f} (float32)"
+
+
+def answered(result):
+    batch = result["rows"][0]["batches"][0]
+    ours = variant(batch, "ours float32")["median_seconds"]
+    script, compiled, openvino, runtime = (variant(batch, f"{form} float32")["median_seconds"] / ours
+                                           for form in ("script", "compile", "openvino", "onnxruntime"))
+    return (f"{1000 * ours:.0f} ms; a script takes {script:.1f} times that, by hand torch.compile {compiled:.2f}, OpenVINO "
+            f"{openvino:.2f}, ONNX Runtime {runtime:.2f}")
+
+
+def variant(batch, name):
+    return next(one for one in batch["variants"] if one["name"] == name)
+
+
 ROWS = (  # results/NAME.json, what it is, how it is read
     ("demo", "the demo: 16 photographs, parts never trained on", demo),
     ("modern-2-epochs", "Tiny-ImageNet val, ten views, `small64_batchnorm` after only "
@@ -79,6 +100,8 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("inspect-tiny-imagenet", "what the data doctor finds in Tiny-ImageNet's 105,000", copies),
     ("clock-cifar26", "the 26 % net of CIFAR-10 by its own recipe (80 s on a GPU of 2011)", clock),
     ("clock-cifar18", "the 18 % net of CIFAR-10 by its own recipe (20 minutes on a GPU of 2011)", clock),
+    ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
+    ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
     ("plateau-as_run", "`as_run`, full width, 256 embedded crops", plateau),
     ("plateau-paper", "`paper`, the text's own initial values, the same", plateau),
@@ -97,13 +120,89 @@ def table():
     return "\n".join(lines) + "\n"
 
 
+# ---- docs/performance.md: a table a bench ------------------------------------------------------------------------------------
+
+
+def rows(heads, cells):
+    lines = [heads, ["---"] * len(heads), *cells]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def spread(one, unit=1000, digits=0, least="least", most="most", middle="median_seconds"):
+    low, high, mid = (f"{unit * one[key]:,.{digits}f}" for key in (least, most, middle))
+    return f"{mid} [{low}..{high}]"
+
+
+def step_table(result):
+    return rows(("net, form", "a step, s", "pictures/s", "first step after, s", "peak memory, MB"), [
+        (name, spread(one, 1, 2), one["pictures_per_second"], one["seconds_to_first_step"], f"{one['peak_memory_mb']:,}")
+        for name, one in result["forms"].items()])
+
+
+def norms_table(result):
+    cells = []
+    for kind, found in result["precisions"].items():
+        for stage, one in found["norm_and_pool"].items():
+            for form in ("convolution", "ours", "plain", "ordinary", "copy"):
+                against = f"{one[form]['median_ms'] / one['convolution']['median_ms']:.2f}"
+                cells.append((kind, stage, form, spread(one[form], 1, 0, "least_ms", "most_ms", "median_ms"), against))
+    return rows(("", "stage", "form", "forward and backward, ms", "of the convolution"), cells)
+
+
+def inference_table(result):
+    cells = []
+    for row in result["rows"]:
+        for batch in row["batches"]:
+            for one in batch["variants"]:
+                precision = one["name"].split()[-1]
+                ours = variant(batch, f"ours {precision}")["median_seconds"]
+                engine = f" ({one['engine']})" if one["name"].startswith("ours") else ""
+                cells.append((row["row"], batch["batch_size"], one["name"] + engine, spread(one, digits=1),
+                              f"{one['median_seconds'] / ours:.2f}"))
+    return rows(("net", "batch", "form", "a batch, ms", "times ours at that precision"), cells)
+
+
+def process_table(result):
+    return rows(("a whole process", "seconds", "peak memory, MB"),
+                [(f"`{one['what']}`", spread(one, 1, 2), f"{one['peak_memory_mb']:,}") for one in result["processes"]])
+
+
+def picture_table(result):
+    one_core, made, used = result["decoding_and_resampling_one_core"], result["prepare"], result["predict"]
+    cells = [(f"decoding and resampling to {size}, one core", f"{one['ours_ms_a_picture']:.2f} ms a picture",
+              f"{one['times_pillow']:.2f} times Pillow") for size, one in one_core.items()]
+    cells += [(f"`prepare --size {size}` of {one['pictures']:,} photographs", f"{one['ours_pictures_a_second']:,.0f} pictures/s",
+               f"{one['times_pillow']:.2f} times the same with Pillow alone") for size, one in made.items()]
+    cells += [(f"reading back, {what}, one core", f"{one['store']:,.0f} pictures/s", "")
+              for what, one in result["reading_a_second_a_core"].items()]
+    cells += [(f"`predict` of {used['pictures']:,} photographs", f"{used['predict_pictures_a_second']:,.0f} pictures/s",
+               f"{used['of_both_alone']:.2f} of 1 / (1 / decoding + 1 / net)")]
+    return rows(("what", "ours", "beside"), cells)
+
+
+TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table), "inference": ("inference", inference_table),
+          "processes": ("inference", process_table), "pictures": ("pictures", picture_table)}
+NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+
+
+def tables(match):
+    name, make = TABLES[match[2]]
+    result = json.loads((ROOT / "results" / f"{name}.json").read_text())
+    return match[1] + make(result) + match[3]
+
+
+def fresh(name, text):
+    if name == "README.md":
+        return PLACE.sub(lambda match: match[1] + table() + match[2], text)
+    return NAMED.sub(tables, text)
+
+
 def main():
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    fresh = PLACE.sub(lambda match: match[1] + table() + match[2], text)
-    if "--check" in sys.argv:
-        sys.exit("README.md is stale: run python -m benches.tables." if fresh != text else 0)
-    readme.write_text(fresh)
+    for name in PAGES:
+        text = (ROOT / name).read_text()
+        if "--check" in sys.argv and fresh(name, text) != text:
+            sys.exit(f"{name} is stale: run python -m benches.tables.")
+        (ROOT / name).write_text(fresh(name, text))
 
 
 if __name__ == "__main__":
