@@ -75,7 +75,7 @@ def copies(result):
 def stepped(result):
     ours, ratios = result["forms"]["paper, ours"], result["ratios"]
     script, compiled = (ratios[f"paper, {form} / paper, ours"]["median"] for form in ("ordinary", "compiled"))
-    return f"{ours['median_seconds']:.1f} s; an ordinary script takes {script:.1f} times that, torch.compile {compiled:.2f} (float32)"
+    return f"{ours['median_seconds']:.1f} s; a script takes {script:.1f} times that, torch.compile {compiled:.2f} (float32)"
 
 
 def answered(result):
