@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from alexnet import cards
+from alexnet import cards, predictions
 from alexnet.data import picture
 from alexnet.data.sources.listing import SUFFIXES
 from alexnet.errors import Misused, Refused, nearest
@@ -213,21 +213,16 @@ def _answer(classifier, batch, top):
     rows = iter(classifier.probabilities(np.stack(whole)) if whole else ())
     for path, square in batch:
         if isinstance(square, str):
-            yield {"path": as_text(path), "error": as_text(square)}
+            yield {"path": predictions.as_text(path), "error": predictions.as_text(square)}
         else:
             ranked = classifier.rank(next(rows), top)
             yield {
-                "path": as_text(path),
+                "path": predictions.as_text(path),
                 "top": [
                     {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability}
                     for one in ranked
                 ],
             }
-
-
-def as_text(path):
-    """The path as given; bytes in it that are not UTF-8 stand escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def paths(images):
@@ -263,17 +258,7 @@ class Writer:
     def __init__(self, path):
         self.path, self.part = Path(path), Path(f"{path}.part")
         self.ending = self.path.suffix.lower()
-        if self.ending not in (".jsonl", ".csv", ".parquet"):
-            raise Misused(f"--out is {as_text(path)!r}; its ending may be .jsonl, .csv or .parquet.")
-        if self.ending == ".parquet":
-            try:
-                import pyarrow  # noqa: F401
-            except ImportError:
-                raise Refused(
-                    "writing .parquet needs pyarrow: pip install 'alexnet[parquet]', or name a .csv or .jsonl."
-                ) from None
-        if not self.path.absolute().parent.is_dir():
-            raise Refused(f"--out {as_text(path)}: the folder {self.path.parent} is not there; make it first.")
+        predictions.check(path, option="--out", endings=(".jsonl", ".csv", ".parquet"))
 
     def __enter__(self):
         self.rows = []

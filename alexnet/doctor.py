@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from alexnet import __version__, cards, engines, machine, ops, rundir, trials
+from alexnet import __version__, cards, engines, machine, ops, processor, trials
 from alexnet import device as devices
 from alexnet.errors import Refused
 from alexnet.ops import native
@@ -32,7 +32,7 @@ def doctor(*, device="auto") -> dict:
     found = {
         "versions": there,
         "missing": missing,
-        "processor": {"name": rundir.processor(), "units": machine.units(), "torch_uses": torch.backends.cpu.get_cpu_capability(),
+        "processor": {"name": processor.name(), "units": machine.units(), "torch_uses": torch.backends.cpu.get_cpu_capability(),
                       **machine.cores(), "threads": torch.get_num_threads(), "load": machine.load(), "system": machine.system()},
         "memory": {"bytes": machine.memory(), "free": trials.free_memory(torch.device("cpu"))},
         "devices": cuda_devices(), "device": str(wanted),

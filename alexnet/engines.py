@@ -19,11 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet import cards, compiled, nets
+from alexnet import cards, compiled, nets, processor
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.exchange import graph
-from alexnet.exchange.backends import PRECISIONS, UNITS, OnnxRuntime, OpenVino, Torch, flags
-from alexnet.rundir import processor
+from alexnet.exchange.backends import PRECISIONS, UNITS, OnnxRuntime, OpenVino, Torch
 
 BATCH = 64  # pictures that go through at once; more come in parts
 
@@ -39,7 +38,7 @@ def of(stored, *, precision="auto", backend="auto", threads=None):
     began, gate = time.perf_counter(), measured(stored)
     card = stored.card
     facts = {"row": card["row"], "classes": len(card["classes"]), "size": card["size"], "temperature": card["temperature"],
-             "form": graph.FORM, "processor": processor()}
+             "form": graph.FORM, "processor": processor.name()}
 
     @cache
     def weights():
@@ -118,13 +117,13 @@ class Engine:
 
 
 def _order():
-    return (OpenVino, OnnxRuntime, Torch) if "avx512f" in flags() else (OnnxRuntime, OpenVino, Torch)
+    return (OpenVino, OnnxRuntime, Torch) if "avx512f" in processor.flags() else (OnnxRuntime, OpenVino, Torch)
 
 
 def chosen(precision, gate):
     """[(precision, why), ...] in the order they are tried."""
     if precision == "auto":
-        able, found = flags(), [("float32", "this processor has no units for bfloat16")]
+        able, found = processor.flags(), [("float32", "this processor has no units for bfloat16")]
         if UNITS["bfloat16"] & able:
             passed = gate.get("bfloat16", {}).get("passed", True)
             found = [("float32", "bfloat16 did not pass its gate on these weights" if not passed else "it is the fall-back")]

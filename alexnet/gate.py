@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet import cards, engines
+from alexnet import cards, engines, processor
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused, nearest
-from alexnet.exchange.backends import UNITS, OnnxRuntime, OpenVino, flags
+from alexnet.exchange.backends import UNITS, OnnxRuntime, OpenVino
 from alexnet.exchange.graph import PRODUCTS
 from alexnet.progress import Progress
-from alexnet.rundir import now, processor, replace_file
+from alexnet.rundir import now, replace_file
 
 LIMITS = {"bfloat16": 0.001, "int8": 0.003}  # of top-1 error, over that of float32: 0.1 and 0.3 points
 CALIBRATION = 384  # training pictures
@@ -39,8 +39,8 @@ def gate(model, store, *, precisions=tuple(LIMITS), split="val", backend="auto",
         weights = engines.weights_of(stored.card, tensors.pop("mean"), tensors)
         path, digest, found = engines.gate_file(stored.path), stored.digest, engines.measured(stored)
     told = {"split": split, "images": len(part), "fingerprint": part.fingerprint, "backend": kind.name,
-            "versions": {name: version(name) for name in kind.needs}, "processor": processor(),
-            "units": sorted(set().union(*UNITS.values()) & flags()), "date": now()}
+            "versions": {name: version(name) for name in kind.needs}, "processor": processor.name(),
+            "units": sorted(set().union(*UNITS.values()) & processor.flags()), "date": now()}
     plain, answer = top1_error(kind.made(weights, "float32", threads), part, "float32"), {}
     for precision in precisions:
         for more in calibrations(weights, open_split(store, "train"), threads) if precision == "int8" else [{}]:

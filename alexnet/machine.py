@@ -10,6 +10,8 @@ from statistics import median
 
 import torch
 
+from alexnet import processor
+
 UNITS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
          "asimd", "asimdhp", "sve", "i8mm", "bf16")  # what products are fast by, of x86 and ARM
 PRODUCT = {"cpu": 2048, "cuda": 8192}  # side of the matrices: large enough that more gains nothing
@@ -20,18 +22,13 @@ CONTROL = Path("/sys/fs/cgroup")
 
 def units():
     """Those the processor has, as the kernel names them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), [])
-    return [unit for unit in UNITS if unit in flags]
+    return [unit for unit in UNITS if unit in processor.flags()]
 
 
 def cores():
     """{"cores": of the machine, "allowed": to this process, by affinity or a container's share}."""
     there = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    allowed = processor.cores()
     quota, _, period = _control("cpu.max").partition(" ")
     return {"cores": there, "allowed": min(allowed, float(quota) / float(period)) if quota.isdigit() else allowed}
 

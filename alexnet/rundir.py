@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from alexnet import processor
 from alexnet.errors import Refused
 from alexnet.ledger import KINDS
 from alexnet.progress import say
@@ -171,7 +172,7 @@ def environment(device, **facts):
     import alexnet
     from alexnet.ops import native
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor.name()
     return {"alexnet": alexnet.__version__, "python": platform.python_version(), "torch": torch.__version__,
             "platform": f"{platform.system()} {platform.machine()}", "device": str(device), "device_name": name,
             "cores": os.cpu_count(),
@@ -186,14 +187,6 @@ def differences(before, now):
 
 def now():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def commit():

@@ -20,10 +20,10 @@ from statistics import median
 
 import numpy as np
 
-from alexnet import cards, engines, nets, rundir
+from alexnet import cards, engines, nets, processor, rundir
 from alexnet.cli import keep_memory
 from alexnet.exchange import graph
-from alexnet.exchange.backends import UNITS, flags, room
+from alexnet.exchange.backends import UNITS, room
 from benches import processes
 from benches.record import RESULTS
 
@@ -48,7 +48,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         found = {"command": "python -m benches.inference", "runs": asked.rounds, "turn_seconds": TURN,
-                 "processor_flags": sorted(set().union(*UNITS.values()) & flags()),
+                 "processor_flags": sorted(set().union(*UNITS.values()) & processor.flags()),
                  "rows": [row(name, asked, Path(folder)) for name in asked.rows],
                  "processes": cold(asked, Path(folder)), "environment": rundir.environment(torch.device("cpu"))}
     if not asked.quick:
@@ -79,7 +79,7 @@ def ranges_of(weights):
 
 def row(name, asked, folder):
     weights = weights_of(name)
-    precisions = ["float32"] + ["bfloat16"] * bool(UNITS["bfloat16"] & flags()) + ["int8"]
+    precisions = ["float32"] + ["bfloat16"] * bool(UNITS["bfloat16"] & processor.flags()) + ["int8"]
     variants = [Remote("script", name, "float32"), *(Remote("compile", name, one) for one in precisions if one != "int8")]
     for precision in precisions:
         variants += [Ours(weights, precision), Stock("openvino", weights, precision, folder)]

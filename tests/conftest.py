@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import alexnet
+from alexnet import weights
 from alexnet.data import sample
 
 os.environ["NO_COLOR"] = "1"
@@ -35,4 +36,21 @@ def run(store, tmp_path_factory):
     """A finished run of two epochs."""
     path = tmp_path_factory.mktemp("run") / "tiny"
     alexnet.train(store, recipe="tiny", out=path, epochs=2, batch_size=16, precision="float32")
+    return path
+
+
+@pytest.fixture
+def plain(run, tmp_path):
+    """The run's weights as a file of their own, chosen on nothing."""
+    net, mean, card = weights.read(run)
+    weights.write(tmp_path / "plain.safetensors", net, mean, {**card, "errors": []})
+    return tmp_path / "plain.safetensors"
+
+
+@pytest.fixture
+def other(run, tmp_path):
+    """Another net for the same pictures, sure of nothing."""
+    net, mean, card = weights.read(run)
+    path = tmp_path / "other.safetensors"
+    weights.write(path, alexnet.AlexNet(net.row, classes=16, seed=9), mean, {**card, "errors": [], "data": {}})
     return path

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import alexnet
-from alexnet import classifier, evaluate, weights
+from alexnet import classifier, evaluate, predictions, weights
 from alexnet.data import augment, picture
 from alexnet.data import store as stores
 from alexnet.errors import Misused, Refused
@@ -113,7 +113,7 @@ def test_paths_are_found_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a.png\r\n\nb/2.png\ncaf\xe9.png")))
     found = [path for path, _ in classifier.paths(["-"])]
     assert found == ["a.png", "b/2.png", os.fsdecode(b"caf\xe9.png")]
-    assert classifier.as_text(found[-1]) == "caf\\xe9.png"
+    assert predictions.as_text(found[-1]) == "caf\\xe9.png"
 
 
 def test_predict_keeps_the_order_over_several_batches(run, pictures, monkeypatch, capfd):

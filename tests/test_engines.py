@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet import cards, classifier, compiled, engines, gate, weights
+from alexnet import cards, classifier, compiled, engines, gate, processor, weights
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 from alexnet.evaluate import temperature
@@ -39,12 +39,8 @@ def squares(store):
 
 
 @pytest.fixture
-def processor(monkeypatch):
-    def pretend(flags):
-        for module in (engines, backends, gate):
-            monkeypatch.setattr(module, "flags", lambda: flags)
-
-    return pretend
+def pretended(monkeypatch):
+    return lambda flags: monkeypatch.setattr(processor, "flags", lambda: flags)
 
 
 def passed(model, **changes):
@@ -93,22 +89,22 @@ def test_a_picture_alone_has_the_same_bits_and_nearly_so_in_company(run, squares
     np.testing.assert_array_equal(together[0], made.probabilities(np.concatenate([squares, squares]))[0])
 
 
-def test_the_choice_goes_by_the_processor_and_the_gate(processor):
+def test_the_choice_goes_by_the_processor_and_the_gate(pretended):
     def first(gate):
         return engines.chosen("auto", gate)[0][0]
 
     ok = {"passed": True, "units": []}
-    processor({"avx2"})
+    pretended({"avx2"})
     assert first({}) == "float32" and first({"int8": ok}) == "float32"  # without VNNI int8 may run over
     assert engines.available()[0][0] == "onnxruntime"
-    processor(AMX)
+    pretended(AMX)
     assert first({}) == "bfloat16" and first({"int8": ok}) == "int8"
     assert first({"int8": {**ok, "passed": False}}) == "bfloat16"
     assert first({"bfloat16": {"passed": False}}) == "float32"
     assert engines.available()[0][0] == "openvino"
-    processor({"avx512f", "avx512_vnni"})
+    pretended({"avx512f", "avx512_vnni"})
     assert first({"int8": {**ok, "units": ["amx_int8"]}}) == "float32"  # passed on other units
-    processor(set())  # not Linux, not x86
+    pretended(set())  # not Linux, not x86
     assert first({"int8": ok}) == "float32" and [name for name, _, _ in engines.available()][0] == "onnxruntime"
 
 
@@ -194,13 +190,13 @@ def test_where_nothing_can_be_kept_it_works_all_the_same(run, squares, tmp_path,
 # ---- the gate --------------------------------------------------------------------------------------------------------------
 
 
-def test_int8_is_refused_until_the_gate_is_passed(model, processor):
+def test_int8_is_refused_until_the_gate_is_passed(model, pretended):
     with pytest.raises(Refused, match="these never went through it"):
         engines.engine(model, precision="int8")
     passed(model, passed=False)
     with pytest.raises(Refused, match="these did not pass it"):
         engines.engine(model, precision="int8")
-    processor(AMX)
+    pretended(AMX)
     assert "int8" not in engines.engine(model).name
 
 
@@ -232,7 +228,7 @@ def test_the_gate_measures_and_writes_beside_the_weights(model, store, squares):
     assert int8["calibrated_on"] == {"split": "train", "images": len(training), "fingerprint": training.fingerprint}
     assert int8["difference"] == pytest.approx(int8["error"] - int8["float32_error"])
     assert int8["passed"] == (int8["difference"] <= 0.003 + 1e-9) and written["int8"] == int8
-    if not backends.UNITS["bfloat16"] & backends.flags():  # float32 ran in its place, which says nothing
+    if not backends.UNITS["bfloat16"] & processor.flags():  # float32 ran in its place, which says nothing
         assert answer["bfloat16"]["passed"] is None and "bfloat16" not in written
     if int8["passed"]:
         found = engines.engine(model, precision="int8").probabilities(squares)

@@ -25,6 +25,8 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "parallel": 0,
     "figures": 0,
     "printing": 0,
+    "predictions": 0,
+    "processor": 0,
     "evaluated": 5,  # how evaluate's answer is printed
     "net": 1,
     "data": 1,

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
+from alexnet import processor
 from alexnet.data import packing
 from alexnet.errors import Refused
 from alexnet.memory import keep_memory
@@ -24,8 +25,7 @@ def pack(jobs, asked, bar):
 
 
 def _workers(asked, jobs):
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(min(cores if asked is None else int(asked), jobs), 1)
+    return max(min(processor.cores() if asked is None else int(asked), jobs), 1)
 
 
 def _pack_in_processes(jobs, workers, bar):

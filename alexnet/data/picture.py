@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from alexnet import processor
 from alexnet.errors import Refused
 
 ENOUGH = 2.5  # a JPEG is decoded at the smallest scale that still has so many times the size: 40 dB at all sizes
@@ -102,7 +103,7 @@ def _resample(pixels, box, size):
 
 def decoders():
     """Threads that pictures are worth: one a core and one more, as the step is one thread's at a time and others wait for it."""
-    return min((len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) + 1, DECODERS)
+    return min(processor.cores() + 1, DECODERS)
 
 
 def _size(pixels):

@@ -5,13 +5,13 @@ ensembles). Everything is read off one pass (passes.py); the measures are in sco
 import time
 from typing import Annotated
 
-from alexnet import weights
+from alexnet import predictions, weights
 from alexnet.data import augment
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split
 from alexnet.device import pick
 from alexnet.errors import Misused
-from alexnet.evaluate import findings, predictions, temperature
+from alexnet.evaluate import findings, temperature
 from alexnet.evaluate.passes import Member, equal, errors, measured, summary
 from alexnet.evaluate.weighing import few, fitted
 from alexnet.progress import Progress

@@ -8,7 +8,8 @@ from itertools import islice
 import numpy as np
 import torch
 
-from alexnet.evaluate import comparison, predictions, scores
+from alexnet import predictions
+from alexnet.evaluate import comparison, scores
 
 NAMED = 5  # refused pictures
 LISTED = 300  # pictures on which two networks differ

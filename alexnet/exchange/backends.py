@@ -9,26 +9,18 @@ import threading
 
 import numpy as np
 
+from alexnet import processor
 from alexnet.exchange import graph
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 UNITS = {"bfloat16": {"amx_bf16", "avx512_bf16"}, "int8": {"amx_int8", "avx512_vnni", "avx_vnni"}}  # flags of the processor
 
 
-def flags():
-    """What the processor can do, as Linux lists it; nothing is known elsewhere, which means float32."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next((set(line.split(":", 1)[1].split()) for line in file if line.startswith(("flags", "Features"))), set())
-    except OSError:
-        return set()
-
-
 def room(threads):
     """How many threads: those asked for, OMP_NUM_THREADS, the cores that this process may use; None: the library's own choice."""
     if threads or os.environ.get("OMP_NUM_THREADS", "").isdigit():
         return threads or max(1, int(os.environ["OMP_NUM_THREADS"]))
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    allowed = processor.cores()
     return allowed if allowed < os.cpu_count() else None
 
 
@@ -60,11 +52,11 @@ class OpenVino(Backend):
     @staticmethod
     def strength():
         slower = "OpenVINO runs here too, in float32 a little slower than ONNX Runtime"
-        return "OpenVINO is the fastest with AVX-512" if "avx512f" in flags() else slower
+        return "OpenVINO is the fastest with AVX-512" if "avx512f" in processor.flags() else slower
 
     @staticmethod
     def settings(precision, threads):
-        half = precision == "bfloat16" or precision == "int8" and UNITS["bfloat16"] & flags()  # of int8: what is not in bytes
+        half = precision == "bfloat16" or precision == "int8" and UNITS["bfloat16"] & processor.flags()  # the rest of an int8 net
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
                     "ENABLE_CPU_PINNING": False}  # one stream on all threads; the caller's threads are not tied to cores
         return settings | ({"INFERENCE_NUM_THREADS": room(threads)} if room(threads) else {})
@@ -117,7 +109,7 @@ class OnnxRuntime(Backend):
 
     @staticmethod
     def strength():
-        return "ONNX Runtime is the fall-back" if "avx512f" in flags() else "ONNX Runtime is the fastest without AVX-512"
+        return "ONNX Runtime is the fall-back" if "avx512f" in processor.flags() else "ONNX Runtime is the fastest without AVX-512"
 
     @staticmethod
     def settings(threads):

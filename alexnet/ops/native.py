@@ -6,7 +6,6 @@ ALEXNET_NATIVE=off leaves them out.
 
 import ctypes
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from alexnet import processor
 from alexnet.places import cache_folder
 from alexnet.progress import say
 
@@ -54,7 +54,7 @@ def library():
 def built(compiler):
     """The shared library of this source, compiler and processor; compiled where it is not in the cache folder yet."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    what = "\n".join([SOURCE.read_text(encoding="utf-8"), version, *FLAGS, processor()])
+    what = "\n".join([SOURCE.read_text(encoding="utf-8"), version, *FLAGS, processor.name(), *sorted(processor.flags())])
     file = cache_folder() / "kernels" / f"cpu_kernel-{sha256(what.encode()).hexdigest()[:16]}.so"
     if file.exists():
         return file
@@ -68,15 +68,6 @@ def built(compiler):
     finally:
         Path(part).unlink(missing_ok=True)
     return file
-
-
-def processor():
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model", "flags", "Features", "CPU part"))}))
 
 
 @torch.compiler.assume_constant_result  # torch.compile asks once, while it traces

@@ -18,9 +18,8 @@ def read(path):
     first = splits[names[0]]
     licence = next((one.card["licence"] for one in splits.values() if one.card["licence"]), "")
     notes = [f"{name} was made without {one.refused:,} refused pictures" for name, one in splits.items() if one.refused]
-    found = Source("a store", path, tuple(first.classes), {name: _entries(one) for name, one in splits.items()}, licence, notes)
-    found.size, found.encoding = first.size, first.encoding
-    return found
+    entries = {name: _entries(one) for name, one in splits.items()}
+    return Source("a store", path, tuple(first.classes), entries, licence, notes, size=first.size, encoding=first.encoding)
 
 
 def _entries(split):
@@ -60,6 +59,6 @@ def joined(sources):
     licence = next((source.licence for source in sources if source.licence), "")
     notes = [f"joined from {len(sources)} stores: {', '.join(os.path.basename(source.path) for source in sources)}"]
     notes += [note for source in sources for note in source.notes]
-    found = Source("stores", sources[0].path, tuple(Class(id, classes[id]) for id in sorted(classes)), splits, licence, notes)
-    found.size, found.encoding = sources[0].size, sources[0].encoding
-    return found
+    united = tuple(Class(id, classes[id]) for id in sorted(classes))
+    first = sources[0]
+    return Source("stores", first.path, united, splits, licence, notes, size=first.size, encoding=first.encoding)
