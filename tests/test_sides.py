@@ -170,3 +170,9 @@ def test_sources_that_cannot_be_read_in_place_are_unpacked_and_tidied(folder, tm
     monkeypatch.setattr(sources, "recognise", lambda path: packed)
     with pytest.raises(Refused, match="unpacked first"):
         prepare.prepare(folder, tmp_path / "c", size=16, workers=1)
+
+
+@pytest.mark.parametrize("key, share", [("cat/cat-00-0.png", 0.127404), ("07", 0.038231),
+                                        ("train/n01443537/images/n01443537_0.JPEG", 0.170425)])
+def test_a_side_is_the_same_in_every_version_and_on_every_machine(key, share):
+    assert sides.share_of(key) == pytest.approx(share, abs=1e-6)
