@@ -153,16 +153,25 @@ class Dense(nn.Linear):
 
     def __init__(self, shape, generator):
         super().__init__(prod(shape.input) // shape.groups, shape.output[0], bias=shape.layer.bias is not None)
-        self.columns = shape.groups
+        self.columns, self.maps = shape.groups, torch.Size(shape.input[1:])
         start(self, shape.layer, generator)
 
     def forward(self, x):
+        if self.training and x.dim() == 4 and x.shape[2:] != self.maps:
+            x = stretched(x, self.maps)
         x = x.flatten(1)  # in the order (map, row, column), whatever the layout in memory
         if self.columns == 1:
             return super().forward(x)
         halves = zip(x.chunk(self.columns, 1), self.weight.chunk(self.columns), strict=True)
         out = torch.cat([F.linear(half, weight) for half, weight in halves], 1)
         return out if self.bias is None else out + self.bias
+
+
+def stretched(x, size):
+    """Maps of smaller training crops brought to the size that the weights are for: linear, by two products."""
+    down, across = (F.interpolate(torch.eye(there, device=x.device, dtype=x.dtype)[None], here, mode="linear")[0]
+                    for there, here in zip(x.shape[2:], size))
+    return torch.einsum("bchw,hi,wj->bcij", x, down, across)
 
 
 class Pool(nn.Module):

@@ -77,6 +77,7 @@ class Settings:
     bias_rate: float  # 0: that of the layer's weights
     noise: float
     layers: dict  # layer or prefix -> its own rate
+    side: float  # of the crop, as a share of the net's
 
 
 def settings(recipe, epoch, drops=0):
@@ -90,7 +91,8 @@ def settings(recipe, epoch, drops=0):
             noise = noise if phase.noise is None else phase.noise
             layers.update(phase.layers)
     layers = {layer: own_rate for layer, own_rate in layers.items() if own_rate is not None}
-    return Settings(rate, bias_rate, noise, layers | own_rates(recipe.rates))
+    side = recipe.least_side + (1 - recipe.least_side) * min(progress / recipe.full_side, 1)
+    return Settings(rate, bias_rate, noise, layers | own_rates(recipe.rates), side)
 
 
 def scheduled(recipe, progress, drops):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -151,15 +152,15 @@ class Loop:
         recipe, at = self.recipe, (self.seed, self.epoch, self.step)
         now = self.settings(self.step)
         optim.apply(self.optimiser, now)
-        draws = augment.draw(order.generator(*at, "augment"), count=len(labels), size=self.split.size,
-                             crop=self.net.row.crop, recipe=recipe)
-        batch = augment.augment(pictures, draws, crop=self.net.row.crop, mean=self.mean, noise=now.noise,
-                                colour=self.split.colour, resized=recipe.crop == "resized")
+        crop = augment.side(self.net.row.crop, now.side)
+        draws = augment.draw(order.generator(*at, "augment"), count=len(labels), size=self.split.size, crop=crop, recipe=recipe)
+        batch = augment.augment(pictures, draws, crop=crop, mean=self.mean, noise=now.noise, colour=self.split.colour,
+                                resized=recipe.crop == "resized")
         self.net.train()
         self.net.draw(order.key(*at, "dropout"))
         with autocast(self.device, self.precision):
             logits = self.compiled(batch)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.smoothing)
+        loss = augment.mixed(partial(F.cross_entropy, logits.float(), label_smoothing=recipe.smoothing), labels, draws.share)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()

@@ -57,6 +57,32 @@ def test_a_share_of_the_joined_batch_is_its_rows():
     assert torch.equal(whole[16:48], part)
 
 
+def test_mixed_pictures_are_shares_of_neighbours_and_disturb_no_other_draw():
+    plain, mixed = draws(recipes.paper()), draws(replace(recipes.paper(), mixing=0.4))
+    assert 0 < mixed.share < 1 == plain.share and np.array_equal(plain.boxes, mixed.boxes)
+    single = augment.augment(PICTURES, plain, crop=CROP, mean=MEAN, noise=0.1, colour=COLOUR)
+    found = augment.augment(PICTURES, mixed, crop=CROP, mean=MEAN, noise=0.1, colour=COLOUR)
+    for i in range(64):
+        other = i + 1 if i % 2 == 0 else i - 1
+        torch.testing.assert_close(found[i], mixed.share * single[i] + (1 - mixed.share) * single[other])
+    assert augment.partners(torch.arange(5)).tolist() == [1, 0, 3, 2, 4]
+    loss = augment.mixed(lambda labels: labels.double().mean(), torch.tensor([0, 1, 0, 0]), 0.75)
+    assert loss == 0.25
+
+
+def test_the_side_grows_in_steps_to_the_crop():
+    shares = np.linspace(0.5, 1, 40)
+    sides = {crop: sorted({augment.side(crop, share) for share in shares}) for crop in (28, 56, 224)}
+    assert sides[56] == [28, 32, 36, 40, 44, 48, 52, 56] and sides[28][0] == 14 and sides[224][::7] == [112, 224]
+    recipe = replace(recipes.recipe("modern"), least_side=0.5, full_side=0.5)
+    drawn = augment.draw(order.generator(0, 0, 0), count=64, size=SIZE, crop=10, recipe=recipe)
+    small = augment.augment(PICTURES, drawn, crop=10, mean=MEAN[:, :1, :1], resized=True)
+    whole = augment.augment(PICTURES, drawn, crop=20, mean=MEAN[:, :1, :1], resized=True)
+    assert small.shape == (64, 3, 10, 10)
+    halved = torch.nn.functional.avg_pool2d(whole, 2)
+    assert (small - halved).abs().mean() < 0.2 * halved.std()  # the same parts of the same pictures, coarser
+
+
 def test_without_noise_nothing_is_divided():
     centre = replace(recipes.paper(), crop="centre", reflect=False)
     found = augment.augment(PICTURES, draws(centre), crop=CROP, mean=MEAN, noise=0.0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from alexnet import nets, ops, weights
-from alexnet.net import AlexNet
+from alexnet.net import AlexNet, stretched
 from alexnet.nets import layers
 
 ANATOMY = ["conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8", "prob"]
@@ -349,3 +349,14 @@ def test_a_batch_norm_behind_a_sum_normalises_the_sum():
     into = F.conv2d(found["pool1"], net.conv2.weight, padding=2, groups=2) + found["low2"]
     torch.testing.assert_close(found["conv2"], into)
     torch.testing.assert_close(found["norm2"], F.batch_norm(into, None, None, training=True).relu())
+
+
+def test_smaller_crops_train_the_same_weights_and_measure_none():
+    net = AlexNet(varied("small32_batchnorm"), classes=5, seed=0)
+    assert net(pictures(net.row, 4)[:, :, :20, :20].contiguous()).shape == (4, 5)
+    smooth = torch.arange(4.0)[None, None, :, None].expand(2, 3, 4, 4)
+    found = stretched(smooth, (6, 6))
+    expected = F.interpolate(smooth, (6, 6), mode="bilinear")
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(RuntimeError):
+        net.eval()(pictures(net.row, 4)[:, :, :20, :20])

@@ -82,6 +82,13 @@ def test_one_cycle_and_cosine_rise_and_fall():
     assert optim.settings(recipe, 10).rate == pytest.approx(0)
 
 
+def test_smaller_crops_come_first():
+    recipe = recipes.recipe("modern", least_side=0.5, full_side=0.8, epochs=10)
+    sides = [optim.settings(recipe, epoch).side for epoch in (0, 4, 8, 10)]
+    assert sides == pytest.approx([0.5, 0.75, 1, 1])
+    assert optim.settings(recipes.recipe("paper"), 3).side == 1
+
+
 def test_two_dropout_conventions_are_one_trajectory():
     """2012 (mask, outputs halved in use) and the inverse (masked outputs doubled): the same function of the weights all the
     way, if layers fed by dropped units have half the weights, a quarter of the rate and four times the decay."""

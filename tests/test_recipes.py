@@ -25,6 +25,9 @@ def test_any_field_is_an_option_and_the_list_is_held():
     ("paper", {"epochs": 0}, "above zero"),
     ("paper", {"epochs": 2.5}, "wants int"),
     ("paper", {"reflect": 1}, "wants bool"),
+    ("paper", {"least_side": 0.5}, "want --crop resized"),
+    ("modern", {"least_side": 1.5}, "share up to 1"),
+    ("modern", {"full_side": 0.0}, "above zero"),
 ])
 def test_what_does_not_fit_is_answered(name, changes, answer):
     with pytest.raises(Misused, match=answer):

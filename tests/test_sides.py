@@ -58,6 +58,26 @@ def test_a_growing_folder_moves_no_picture_across(folder, tmp_path):
     assert again["images_per_second"] == 0  # finished, and found to be the same
 
 
+def test_several_sides_by_name_beside_a_val_that_is_there(folder, tmp_path):
+    whole = tmp_path / "pets"
+    fill(whole, [f"train/{name}" for name in NAMES])
+    fill(whole, [f"val/cat/{number}.png" for number in range(5)], 500)
+    prepare.prepare(whole, tmp_path / "a", size=16, workers=1, holdout="tune=0.1,claims=0.2")
+    train, tune, claims, val = names_of(tmp_path / "a", "train", "tune", "claims", "val")
+    assert len(val) == 5 and len(train) + len(tune) + len(claims) == len(NAMES)
+    places = {name: sides.share_of(name) for name in train | tune | claims}
+    assert max(places[n] for n in tune) < 0.1 <= min(places[n] for n in claims)
+    assert max(places[n] for n in claims) < 0.1 + 0.2 <= min(places[n] for n in train)
+    with pytest.raises(Misused, match="has a val of"):
+        prepare.prepare(whole, tmp_path / "b", holdout="val=0.1")
+
+
+@pytest.mark.parametrize("odd", ["tune=0.5,val=0.5", "train=0.1", "a/b=0.1", "tune=x", "0.1,0.1", "tune=0", -0.1, 1, "nan"])
+def test_odd_shares_are_misused(folder, tmp_path, odd):
+    with pytest.raises(Misused, match="between 0 and 1"):
+        prepare.prepare(folder, tmp_path / "a", holdout=odd)
+
+
 def test_groups_stay_together(folder, tmp_path):
     prepare.prepare(folder, tmp_path / "a", size=16, workers=1, holdout=0.3, group="-([0-9]+)-")
     train, val = names_of(tmp_path / "a", "train", "val")

@@ -17,11 +17,12 @@ class Draws:
     boxes: np.ndarray  # (B, 4) top, left, height, width in stored pixels
     mirrored: np.ndarray  # (B,)
     noise: np.ndarray  # (B, 3) standard normal
+    share: float = 1.0  # of each picture in a mixed one; the rest is its partner's
 
     def rows(self, first, count):
         """The share of one process in the joined batch."""
         part = slice(first, first + count)
-        return Draws(self.boxes[part], self.mirrored[part], self.noise[part])
+        return Draws(self.boxes[part], self.mirrored[part], self.noise[part], self.share)
 
 
 def draw(random, *, count, size, crop, recipe):
@@ -37,7 +38,8 @@ def draw(random, *, count, size, crop, recipe):
         boxes = resized_boxes(random, groups, size, recipe.least_area)
     mirrored = random.random(groups) < (0.5 if recipe.reflect else 0.0)
     noise = random.standard_normal((count, 3))
-    return Draws(boxes.repeat(shared, axis=0)[:count], mirrored.repeat(shared)[:count], noise)
+    share = random.beta(recipe.mixing, recipe.mixing) if recipe.mixing else 1.0
+    return Draws(boxes.repeat(shared, axis=0)[:count], mirrored.repeat(shared)[:count], noise, share)
 
 
 def resized_boxes(random, count, size, least_area):
@@ -67,7 +69,26 @@ def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=Fals
         shift = torch.from_numpy(shift).to(device, batch.dtype)
         rows(batch).add_(shift.repeat(1, crop)[:, None])
         batch.div_(1 + noise)
-    return batch
+    return mixed(lambda one: one, batch, draws.share)
+
+
+def mixed(function, things, share):
+    """function(things) in this share, and of their partners in the rest."""
+    return function(things) if share == 1 else share * function(things) + (1 - share) * function(partners(things))
+
+
+def side(crop, share):
+    """About this share of a crop, in steps of a fourteenth: few sizes, and the net's own at last."""
+    step = max(crop // 14, 1)
+    return crop - step * round((1 - share) * crop / step)
+
+
+def partners(things):
+    """Each one's neighbour, two by two: whoever has an even share of a batch has every partner too. A last odd one is its own."""
+    even = len(things) // 2 * 2
+    order = torch.arange(len(things), device=things.device)
+    order[:even] = order[:even] ^ 1
+    return things[order]
 
 
 def windows(pictures, tops, lefts, crop):

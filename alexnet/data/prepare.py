@@ -44,7 +44,9 @@ def prepare(
         Literal["raw", "jpeg"] | None, "raw (when left out), or jpeg: quality 95, a fifth of the space, and longer to read"
     ] = None,
     split: Annotated[str | None, "only this split of the source; without it, every one found"] = None,
-    holdout: Annotated[float, "make val of this share of train, by a hash of each name; duplicates of train are left out"] = 0.0,
+    holdout: Annotated[
+        str | None, "make val of this share of train, by a hash of each name, without duplicates of train; or tune=0.05,val=0.1"
+    ] = None,
     group: Annotated[str | None, "with --holdout: a regular expression; names in which it finds the same stay together"] = None,
     merge: Annotated[str | None, "SOURCE and these stores (a comma between them) are parts: join them", "STORE"] = None,
     dry_run: Annotated[bool, "say what was recognised and the room it takes, and write nothing"] = False,
@@ -52,14 +54,14 @@ def prepare(
     strict: Annotated[bool, "fail at the end when a picture was refused; the store is written all the same"] = False,
 ) -> dict:
     began = time.monotonic()
-    pattern = sides.check(holdout, group)
+    shares, pattern = sides.shares(holdout), sides.check(holdout, group)
     if workers is not None and int(workers) < 1:
         raise Misused(f"workers is {workers}: one process or more is needed.")
     found = _found(source, merge)
-    if holdout:
+    if shares:
         if split:
             raise Misused("--holdout makes train and val together: leave --split out.")
-        found = sides.divided(found, holdout, pattern)
+        found = sides.divided(found, shares, pattern)
     side, encoding = _side((found.size or 256) if size is None else size), encoding or found.encoding or "raw"
     if encoding not in packing.SUFFIX:
         raise Misused(f"{encoding!r} is no encoding: {nearest(encoding, packing.SUFFIX)}")
@@ -71,14 +73,16 @@ def prepare(
     options = {"size": size, "encoding": encoding, "split": split, "holdout": holdout, "group": group, "merge": merge}
     command = shlex.join(["alexnet", "prepare", os.fspath(source), store] + [
         word for name, value in options.items() if value for word in (f"--{name}", str(value))])
-    report, read, card, unpacked = {}, 0, {}, os.path.join(store, UNPACKED)
+    report, read, card, known, unpacked = {}, 0, {}, None, os.path.join(store, UNPACKED)
     if found.unpack:
         found.splits = {name: found.splits[name] for name in wanted}
         found = _unpacked(found, unpacked)
     for name in wanted:
         entries, left_out = sources.in_store_order(found.splits[name]), []
-        if holdout and name == "val":
-            entries, left_out = sides.apart(stores.open_split(store, "train"), entries, card["size"])
+        if name in shares:
+            training = stores.open_split(store, "train")
+            known = sides.marks(training) if known is None else known
+            entries, left_out = sides.apart(training, known, entries, card["size"])
         plan = _plan(store, name, entries, side, encoding, found)
         card, newly = _prepare_split(found, entries, plan, command, workers, left_out)
         report[name] = {"images": card["images"], "refused": card["refused"], "classes": len(card["classes"])}

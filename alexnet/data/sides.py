@@ -1,9 +1,10 @@
-"""prepare --holdout: which pictures of an unsplit source are kept apart as val. A picture's side follows a hash of its name, or of
-its group, so that a source that grows never moves a picture across; and what looks like a training picture is left out of val."""
+"""prepare --holdout: which pictures of train are kept apart, as val or under other names. A picture's side follows a hash of its
+name, or of its group, so that a source that grows moves none across; and what looks like a training picture is left out."""
 
 import hashlib
 import os
 import re
+from itertools import accumulate
 
 import numpy as np
 
@@ -12,11 +13,24 @@ from alexnet.errors import Misused, Refused
 from alexnet.progress import Progress
 
 BLOCK = 256  # pictures read at a time
+NAME = re.compile("[A-Za-z0-9_-]+")  # of a split
+
+
+def shares(holdout):
+    """0.1, or tune=0.05,claims=0.1 -> {split: share}."""
+    parts = [part.rpartition("=") for part in str(holdout or "").split(",") if part.strip()]
+    try:
+        found = {name.strip() or "val": float(share) for name, _, share in parts}
+    except ValueError:
+        found = {"train": 0.0}
+    known = all(NAME.fullmatch(name) and name != "train" and share > 0 for name, share in found.items())
+    if not known or len(found) < len(parts) or sum(found.values()) >= 1:
+        raise Misused(f"--holdout is {holdout}; it wants a share between 0 and 1, like 0.1, or shares by name, like "
+                      f"tune=0.05,val=0.1.")
+    return found
 
 
 def check(holdout, group):
-    if not 0 <= holdout < 1:
-        raise Misused(f"--holdout is {holdout}; it wants a share between 0 and 1, like 0.1.")
     if group and not holdout:
         raise Misused("--group keeps pictures that belong together on one side of --holdout: give that too, like --holdout 0.1.")
     try:
@@ -25,22 +39,26 @@ def check(holdout, group):
         raise Misused(f"--group {group!r} is not a regular expression ({error}); an example is --group '(person[0-9]+)'.") from None
 
 
-def divided(found, holdout, group):
-    """The source with a part of its train as val."""
-    if "val" in found.splits:
-        raise Misused(f"{found.path} has a val of {len(found.splits['val']):,} pictures: --holdout makes one where there is none.")
-    sides, lone = {"train": [], "val": []}, 0
+def divided(found, shares, group):
+    """The source with parts of its train as splits of their own."""
+    for name in shares:
+        if name in found.splits:
+            raise Misused(f"{found.path} has a {name} of {len(found.splits[name]):,} pictures: --holdout makes one where there is "
+                          f"none; --holdout tune=0.1 would call it tune.")
+    sides, lone, count = {"train": [], **{name: [] for name in shares}}, 0, len(found.splits["train"])
+    ends = list(zip(accumulate(shares.values()), shares))  # each split has a stretch of the numbers from 0 to 1; train has the rest
     for entry in found.splits["train"]:
         key = group_of(entry.name, group)
         lone += bool(group) and key is None
-        sides["val" if share_of(key or entry.name) < holdout else "train"].append(entry)
-    count = len(found.splits["train"])
-    notes = [f"val is {len(sides['val']):,} of {count:,} pictures ({len(sides['val']) / count:.1%}), by a hash of "
-             f"{'their group' if group else 'their names'}"]
+        place = share_of(key or entry.name)
+        sides[next((name for end, name in ends if place < end), "train")].append(entry)
+    notes = [f"{name} is {len(sides[name]):,} of {count:,} pictures ({len(sides[name]) / count:.1%}), by a hash of "
+             f"{'their group' if group else 'their names'}" for name in shares]
     notes += [f"{lone:,} pictures have no group by {group.pattern!r}: each is one of its own"] if lone else []
     for name, entries in sides.items():
         if not entries:
-            raise Refused(f"--holdout {holdout:g} of {count:,} pictures leaves {name} without any: choose another share.")
+            raise Refused(f"a --holdout of {', '.join(map(str, shares.values()))} leaves {name} without any of {count:,} pictures: "
+                          f"choose another share.")
         absent = len(found.classes) - len({entry.label for entry in entries})
         notes += [f"{name} has no picture of {absent:,} of the {len(found.classes):,} classes"] * bool(absent)
     found.splits = {**sides, **{name: entries for name, entries in found.splits.items() if name != "train"}}
@@ -60,11 +78,15 @@ def share_of(key):
     return int.from_bytes(digest, "big") / 2**64
 
 
-def apart(training, entries, size):
-    """-> (entries that resemble no training picture, [{"path", "reason"}, ...] of those that do). One that cannot be read stays:
-    it is refused, with its reason, where it is packed."""
-    known = [likeness.signatures(training.pictures(np.arange(first, min(first + BLOCK, len(training)))))
-             for first in range(0, len(training), BLOCK)]
+def marks(training):
+    """The signatures of a split's pictures."""
+    return np.concatenate([likeness.signatures(training.pictures(np.arange(first, min(first + BLOCK, len(training)))))
+                           for first in range(0, len(training), BLOCK)])
+
+
+def apart(training, known, entries, size):
+    """known: the training pictures' marks. -> (entries that resemble none of them, [{"path", "reason"}, ...] of those that do).
+    One that cannot be read stays: it is refused, with its reason, where it is packed."""
     readable, own = [], []
     with Progress("looking for likenesses", len(entries)) as bar:
         for first in range(0, len(entries), BLOCK):
@@ -79,7 +101,7 @@ def apart(training, entries, size):
                 own.append(likeness.signatures(np.stack(squares)))
             bar.advance(len(entries[first : first + BLOCK]))
     alike, count = {}, len(training)
-    pairs = likeness.pairs(np.concatenate([*known, *own])) if own else []
+    pairs = likeness.pairs(np.concatenate([known, *own])) if own else []
     for first, second, kind in pairs:
         if first < count <= second:
             alike.setdefault(readable[second - count], (first, kind))

@@ -57,4 +57,8 @@ def recipe(name, **changes):
         if key not in known:
             raise Misused(f"a recipe has no field {key!r}: {nearest(key, known)}")
         check(key, value, known[key][0])
-    return replace(RECIPES[name](), **changes)
+    made = replace(RECIPES[name](), **changes)
+    if made.least_side > 1 or (made.least_side < 1 and (made.crop, made.centring) != ("resized", "colour")):
+        raise Misused(f"least_side is {made.least_side:g}: it is a share up to 1, and smaller crops want --crop resized and "
+                      f"--centring colour.")
+    return made

@@ -46,6 +46,9 @@ class Recipe:
     averaging: float = option(0.0, "decay a step of the averaged weights that are measured and kept; 0: none")
     crop: Literal["window", "resized", "centre"] = option("window", "a random window, a random part resized, or always the centre")
     least_area: float = option(0.35, "resized crops: smallest share of the picture")
+    mixing: float = option(0.0, "mixup: two pictures and their labels in shares drawn from Beta(mixing, mixing); 0: none")
+    least_side: float = option(1.0, "resized crops: share of the net's side that training begins with")
+    full_side: float = option(0.7, "with least_side: the share of training at which the side has grown whole")
     crop_shared_by: int = option(1, "pictures that share one crop and reflection; 32 in the source")
     reflect: bool = option(True, "mirror half of the pictures")
     noise: float = option(0.1, "colour noise along the principal components, paper 4.1; 0: none")
@@ -83,11 +86,9 @@ def check(key, value, kind):
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
         raise Misused(f"{key} is {value!r}; it wants {kind.__name__}.")
-    above_zero = ("epochs", "crop_shared_by", "factor", "levels")
+    above_zero = ("epochs", "crop_shared_by", "factor", "levels", "least_side", "full_side")
     if kind in (int, float) and (value < 0 or value != value or (value == 0 and key in above_zero)):
         raise Misused(f"{key} is {value!r}; it wants a number above zero.")
-
-
 
 
 def own_rates(text):
