@@ -2,7 +2,9 @@
 
 import json
 
-from experiments import cnn_star
+import pytest
+
+from experiments import cnn_star, ingredients
 
 
 def test_cnn_stars_chain_hands_its_weights_on(pictures, tmp_path):
@@ -12,3 +14,26 @@ def test_cnn_stars_chain_hands_its_weights_on(pictures, tmp_path):
     assert [(line["classes"], line["copied"], line["new"]) for line in lines] == [(2, 0, 0), (4, 5, 4), (8, 6, 4), (2, 8, 1)]
     cnn_star.main(words)  # a finished chain is only read
     assert json.loads((tmp_path / "out" / "chain.json").read_text()) == lines
+
+
+def test_ingredients_differ_in_what_they_say():
+    arms = ingredients.arms()
+    assert arms["modern"] != arms["2012"] and len(arms) == 2 + 2 * len(ingredients.INGREDIENTS) + len(ingredients.BEYOND)
+    for name, (then, today) in ingredients.INGREDIENTS.items():
+        assert {key for key, value in arms[f"2012 + {name}"].items() if value != arms["2012"][key]} == set(today)
+        assert {key for key, value in arms[f"modern - {name}"].items() if value != arms["modern"][key]} == set(then)
+
+
+def test_ingredients_choose_a_rate_on_one_split_and_report_another(store, tmp_path):
+    words = [str(store), str(tmp_path), "--arms", "2012", "modern + growing crops", "--row", "small64", "--epochs", "1",
+             "--trials", "2", "--select", "train", "--report", "val"]
+    ingredients.main(words)
+    found = json.loads((tmp_path / "ingredients.json").read_text())
+    (old,), (new,) = found["arms"]["2012"], found["arms"]["modern + growing crops"]
+    assert old["net"] == "small64" and new["net"] == "small64_batchnorm" and old["images"] == new["images"] == 48
+    assert len(new["trials"]) == 2 and new["select_error"] == min(trial["select_error"] for trial in new["trials"])
+    assert {"rate": new["rate"], "select_error": new["select_error"]} in new["trials"]
+    assert [trial["rate"] for trial in new["trials"]] == pytest.approx([0.1, 0.1 / 3])
+    ingredients.main(words)  # finished runs are only read
+    again = json.loads((tmp_path / "ingredients.json").read_text())
+    assert again["arms"] == found["arms"]
