@@ -13,7 +13,8 @@ from alexnet.places import digest
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
-TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+SCALE = ".scale"  # beside a tensor of bytes: what each of its outputs is multiplied by
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 
 
 def find(model=None):
@@ -114,4 +115,7 @@ class WeightsFile:
             if facts["dtype"] == "BF16":  # the upper half of a float32
                 value = (value.astype(np.uint32) << 16).view(np.float32)
             found[name] = value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
+        for name in [name.removesuffix(SCALE) for name in found if name.endswith(SCALE)]:
+            scale = found.pop(name + SCALE)
+            found[name] = found[name] * scale.reshape(-1, *[1] * (found[name].ndim - 1))
         return found

@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
 from alexnet import nets
-from alexnet.cards import FORMAT, SHIPPED, checked, find, read_card, same_classes
+from alexnet.cards import FORMAT, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
 from alexnet.data.picture import RESAMPLING
 from alexnet.errors import Refused
 from alexnet.net import AlexNet
@@ -26,10 +25,18 @@ def card(net, *, classes, size, centring, **facts):
 
 
 def pack(net, mean, card, *, dtype=None):
-    """The bytes of a weights file. dtype: what floating-point tensors are stored in (they are read back as float32)."""
-    tensors = {**net.state_dict(), "mean": mean}
-    tensors = {name: value.detach().to("cpu", dtype if dtype and value.is_floating_point() else value.dtype).contiguous()
-               for name, value in tensors.items()}
+    """The bytes of a weights file. dtype: what floating-point tensors are stored in (they are read back as float32); torch.int8
+    is for kernels and matrices, a scale for each of their outputs."""
+    tensors = {}
+    for name, value in {**net.state_dict(), "mean": mean}.items():
+        value = value.detach().cpu()
+        if dtype == torch.int8 and name.endswith("weight") and value.dim() > 1:
+            scale = value.flatten(1).abs().amax(1).clamp(min=1e-30) / 127
+            tensors[name + SCALE] = scale
+            value = (value / scale.reshape(-1, *[1] * (value.dim() - 1))).round().to(torch.int8)
+        elif dtype and dtype != torch.int8 and value.is_floating_point():
+            value = value.to(dtype)
+        tensors[name] = value.contiguous()
     return save(tensors, metadata={"card": json.dumps(card, ensure_ascii=False)})
 
 
@@ -39,15 +46,10 @@ def write(path, net, mean, card, *, dtype=None):
 
 def read(model=None):
     """(net in eval mode, mean, card). model: a run folder, a weights file, the name of one that ships."""
-    path = find(model)
-    content = path.read_bytes()
-    try:
-        tensors = load(content)
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-    except (SafetensorError, ValueError) as error:
-        raise Refused(f"{path} is not a whole safetensors file ({error}); train or convert it again.") from error
-    found = checked(metadata, path)
-    mean = tensors.pop("mean").float()
+    with WeightsFile(model) as stored:
+        path, found = stored.path, stored.card
+        tensors = {name: torch.from_numpy(value) for name, value in stored.arrays().items()}
+    mean = tensors.pop("mean").clone()
     net = AlexNet(nets.from_spec(found["row"]), classes=len(found["classes"]), seed=0)
     own = net.state_dict()
     for name in own.keys() | tensors.keys():

@@ -92,10 +92,11 @@ def one(arm, seed, asked):
     run, line = best["run"], best["line"]
     last = run / "checkpoints" / "last" / "weights.safetensors"
     views = {count: evaluate(last, store=asked.store, split=asked.report, views=count) for count in (1, 10)}
-    return {"seed": seed, "net": net, "epochs": line["epoch"], "fields": fields, "rate": best["rate"], "select_error": best["error"],
-            "trials": [{"rate": trial["rate"], "select_error": trial["error"]} for trial in trials], "train_loss": line["train_loss"],
-            **{name: views[1][name] for name in ("images", "top1_error", "top5_error", "log_loss", "top1_interval")},
-            "ten_views": {name: views[10][name] for name in ("top1_error", "top5_error", "log_loss", "top1_interval")},
+    measures = ("images", "top1_error", "top5_error", "log_loss", "top1_interval")
+    return {"seed": seed, "net": net, "epochs": line["epoch"], "fields": fields, "train_loss": line["train_loss"],
+            "rate": best["rate"], "select_error": best["error"],
+            "trials": [{"rate": trial["rate"], "select_error": trial["error"]} for trial in trials],
+            **{name: views[1][name] for name in measures}, "ten_views": {name: views[10][name] for name in measures},
             "images_seen": line["images_seen"], "seconds": line["seconds"], "reached": line["reached"]}
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import alexnet
-from alexnet import weights
+from alexnet import cards, weights
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 
@@ -36,6 +36,26 @@ def test_half_storage_reads_back_as_float32(run, tmp_path):
     assert again.fc6.weight.dtype == torch.float32
     assert (again.fc6.weight - net.fc6.weight).abs().max() < 1e-3
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * weights.find(run).stat().st_size
+
+
+def test_byte_storage_has_a_scale_for_each_output(run, tmp_path):
+    net, mean, card = weights.read(run)
+    net.conv3.weight.data[0] *= 100  # one loud kernel costs the others nothing
+    net.conv3.weight.data[1] = 0
+    weights.write(tmp_path / "bytes.safetensors", net, mean, card, dtype=torch.int8)
+    again, mean_again, _ = weights.read(tmp_path / "bytes.safetensors")
+    for name, value in net.state_dict().items():
+        found = again.state_dict()[name]
+        if value.dim() < 2:
+            assert torch.equal(found, value)
+        else:
+            step = value.flatten(1).abs().amax(1) / 127
+            assert ((found - value).flatten(1).abs().amax(1) <= 0.501 * step).all()
+    assert torch.equal(mean, mean_again)
+    assert (tmp_path / "bytes.safetensors").stat().st_size < 0.35 * weights.find(run).stat().st_size
+    with cards.WeightsFile(tmp_path / "bytes.safetensors") as stored:  # as the engines read it
+        arrays = stored.arrays()
+    assert all((arrays[name] == value.numpy()).all() for name, value in again.state_dict().items())
 
 
 def test_what_does_not_fit_is_refused(run, tmp_path):
