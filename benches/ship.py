@@ -1,9 +1,10 @@
-"""Turn a run into the weights that ship: half precision, measured as they will be read, every condition on the card.
+"""Turn a run into the weights that ship: few bytes, measured as they will be read, every condition on the card.
 
-    python -m benches.ship RUN STORE --note "one sentence" [--licence "..."]        writes alexnet/shipped/default.safetensors
+    python -m benches.ship RUN STORE --storage bytes --tune tune --note "one sentence"
 
-The errors are those of the rounded weights on STORE's val split, float32, one view and ten; RUN has to have chosen on other
-pictures (a holdout), or the card says that it did not.
+Writes alexnet/shipped/default.safetensors with the last epoch's weights, which nothing chose. The temperature is fitted on the
+split --tune; errors are those of the stored weights on STORE's val, float32, one view and ten, with what is most confused. A RUN
+that chose on val is said on the card.
 """
 
 import argparse
@@ -14,29 +15,42 @@ import torch
 
 import alexnet
 from alexnet import weights
-from alexnet.data.store import open_split
+from alexnet.data.store import open_split, read_card
+
+STORAGE = {"half": torch.float16, "bytes": torch.int8, "float32": None}
+CONFUSED = 20
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
+    parser.add_argument("run", type=Path)
     parser.add_argument("store")
+    parser.add_argument("--storage", choices=STORAGE, default="half")
+    parser.add_argument("--tune", help="the split for the temperature; without it, it stays 1")
     parser.add_argument("--note", default="")
-    parser.add_argument("--licence", default="")
-    given = parser.parse_args()
-    net, mean, card = weights.read(given.run)
-    split = open_split(given.store, "val")
+    parser.add_argument("--licence", help="of the pictures; the store's own when left out")
+    parser.add_argument("--out", type=Path, default=weights.SHIPPED / "default.safetensors")
+    given = parser.parse_args(words)
+    file = given.run / "checkpoints" / "last" / "weights.safetensors"
+    net, mean, card = weights.read(file if file.exists() else given.run)
+    split, dtype = open_split(given.store, "val"), STORAGE[given.storage]
+    card = {**card, "note": given.note, "storage": given.storage,
+            "data": {"images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"],
+                     "licence": given.licence or read_card(split.path)["licence"]}}
     with tempfile.TemporaryDirectory() as folder:
-        rounded = Path(folder) / "rounded.safetensors"
-        weights.write(rounded, net, mean, card, dtype=torch.float16)
-        errors = [alexnet.evaluate(rounded, store=given.store, views=views) for views in (1, 10)]
+        stored = Path(folder) / "stored.safetensors"
+        weights.write(stored, net, mean, card, dtype=dtype)
+        asked = {"fit_temperature": given.tune, "split": given.tune} if given.tune else {"split": "val"}
+        alexnet.evaluate(stored, store=given.store, **asked)
+        card["temperature"] = weights.read_card(stored)["temperature"]
+        errors = [alexnet.evaluate(stored, store=given.store, views=views, per_class=views == 1) for views in (1, 10)]
+    card["confused"] = errors[0]["confused"][:CONFUSED]
     for one in errors:
-        one.pop("models")
-        one.update(fingerprint=split.fingerprint, selected_on=bool(one.pop("note", "")))
-    card["data"] = {"images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"], "licence": given.licence}
-    shipped = weights.SHIPPED / "default.safetensors"
-    weights.write(shipped, net, mean, {**card, "errors": errors, "note": given.note}, dtype=torch.float16)
-    print(f"{shipped.name}: {shipped.stat().st_size:,} bytes, top-1 error "
+        for left_out in ("models", "per_class", "confused", "temperatures", "refused_pictures"):
+            one.pop(left_out, None)
+        one.update(fingerprint=split.fingerprint, selected_on="was chosen on this split" in one.pop("note", ""))
+    weights.write(given.out, net, mean, {**card, "errors": errors}, dtype=dtype)
+    print(f"{given.out.name}: {given.out.stat().st_size:,} bytes, top-1 error "
           + ", ".join(f"{one['top1_error']:.4f} ({one['views']} views)" for one in errors))
 
 

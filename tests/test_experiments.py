@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+import alexnet
+from alexnet import weights
+from benches import ship
 from experiments import cnn_star, ingredients
 
 
@@ -37,3 +40,15 @@ def test_ingredients_choose_a_rate_on_one_split_and_report_another(store, tmp_pa
     ingredients.main(words)  # finished runs are only read
     again = json.loads((tmp_path / "ingredients.json").read_text())
     assert again["arms"] == found["arms"]
+
+
+def test_what_ships_says_what_it_was_measured_on(run, store, tmp_path):
+    out = tmp_path / "default.safetensors"
+    ship.main([str(run), str(store), "--storage", "bytes", "--tune", "train", "--note", "a toy", "--out", str(out)])
+    card = weights.read_card(out)
+    assert card["note"] == "a toy" and card["storage"] == "bytes" and "licence" in card["data"] and card["temperature"] != 1
+    one, ten = card["errors"]
+    assert (one["views"], ten["views"], one["images"]) == (1, 10, 48) and one["selected_on"]  # this run chose on val
+    again = alexnet.evaluate(out, store=store)
+    assert again["top1_error"] == one["top1_error"] and again["log_loss"] == pytest.approx(one["log_loss"])
+    assert sum(pair["count"] for pair in card["confused"]) <= 48
