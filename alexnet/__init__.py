@@ -21,6 +21,8 @@ PUBLIC = {
     "prepare": "data.prepare",
     "train": "train",
     "evaluate": "evaluate",
+    "features": "features",
+    "search": "search",
     "explain": "explain",
     "inspect": "inspection",
     "demo": "demo",

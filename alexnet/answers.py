@@ -39,6 +39,8 @@ class Answers:
         self.count += 1
 
     def all(self, answer):
+        if self.verb == "features" and answer["refused"]:
+            self.code = 1
         if self.as_json:
             for one in answer if isinstance(answer, list) else [answer]:
                 write(as_json(one))
@@ -299,11 +301,40 @@ def show_doctor(answer):
         write("Nothing is odd.")
 
 
-ONE = {"train": show_epoch, "predict": show_picture, "inspect": show_inspect}
+def show_features(answer):
+    facts([("features", strong(answer["out"])), ("layer", f"{answer['layer']}, {answer['units']:,} numbers a picture"),
+           ("pictures", f"{answer['images']:,}"), ("took", f"{answer['seconds']:.1f} s")])
+    if answer["refused"]:
+        write(faint(f"{count(answer['refused'], 'picture')} cannot be read, their rows are NaN:"))
+    for one in answer["refused_pictures"]:
+        write(faint(f"  {one['path']}: {one['error']}"))
+
+
+def show_found(answer, answers):
+    """Of search: what was made, or the neighbours of one picture."""
+    if "index" in answer:
+        near = answer.get("approximate")
+        recall = near and (f"{percent(near['recall'])} of the {near['recall_of']} nearest, from {near['probes']} of "
+                           f"{near['lists']:,} lists")
+        return facts([("index", strong(answer["index"])), ("pictures", f"{answer['images']:,}"),
+                      ("added", answer.get("added") and f"{answer['added']:,}"),
+                      ("taken out", answer.get("removed") and f"{answer['removed']:,}"),
+                      ("unreadable", answer.get("refused") and f"{answer['refused']:,}"),
+                      ("layer", answer.get("layer") and f"{answer['layer']}, {answer['units']:,} numbers a picture"),
+                      ("approximate", recall),
+                      ("size", answer.get("bytes") and f"{answer['bytes'] / 1e6:,.1f} MB"),
+                      ("took", answer.get("seconds") and f"{answer['seconds']:.1f} s")])
+    write(strong(answer["path"]) if "neighbours" in answer else f"{answer['path']}: {painted(answer['error'], 31)}")
+    for one in answer.get("neighbours", ()):
+        write(f"  {one['distance']:>9.4g}  {one.get('class', '').split(',')[0]:<20} {faint(one['path'])}".rstrip())
+
+
+ONE = {"train": show_epoch, "predict": show_picture, "inspect": show_inspect, "search": show_found}
 ALL = {
     "prepare": show_prepare,
     "nets": show_nets,
     "evaluate": show_evaluate,
+    "features": show_features,
     "explain": show_explain,
     "demo": show_demo,
     "bench": show_bench,

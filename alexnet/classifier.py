@@ -44,9 +44,11 @@ class Classifier:
     """clf("cat.jpg") -> [Ranked, ...] of all classes, the likeliest first; a list of pictures -> a list of such lists.
     A picture is a path, encoded bytes, a PIL image or a uint8 array (H, W, 3)."""
 
-    def __init__(self, net, mean, card, *, device, engine=None, read=None):
-        """engine: what answers in the net's place; read() then gives (net, mean, card) when the net itself is wanted."""
+    def __init__(self, net, mean, card, *, device, engine=None, read=None, digest=None):
+        """engine: what answers in the net's place; read() then gives (net, mean, card) when the net itself is wanted. digest:
+        one name for the weights."""
         self.card, self.engine, self._given, self._read, self._device = card, engine, (net, mean), read, device
+        self.digest = digest
         self.classes = [Label(*entry) for entry in card["classes"]]
 
     @cached_property
@@ -60,6 +62,11 @@ class Classifier:
     @property
     def net(self):
         return self.member.net
+
+    @property
+    def last_hidden(self):
+        """The name of the layer below the classes."""
+        return self.card["row"]["layers"][-2]["name"]
 
     @property
     def device(self):
@@ -88,18 +95,25 @@ class Classifier:
 
     def features(self, pictures, layer=None):
         """float32 (B, units): what the last hidden layer, or the one named, makes of each picture."""
-        import torch
-
-        layer, found = layer or self.net.last_hidden, []
-        for squares in self._batches(_pictures(pictures)):
-            with torch.inference_mode():
-                activations = self.net.activations(self._centred(squares))
-            if layer not in activations:
-                raise Misused(f"{self.card['net']} has no layer {layer!r}: {nearest(layer, activations)}")
-            found.append(activations[layer].flatten(1).float().cpu().numpy())
+        found = [self.layer(squares, layer) for squares in self._batches(_pictures(pictures))]
         if not found:
             raise Misused("features wants at least one picture.")
         return np.concatenate(found)
+
+    def layer(self, squares, name=None):
+        """The same of uint8 (B, size, size, 3). Layers above the one that is wanted are not run."""
+        import torch
+
+        name, layers = name or self.last_hidden, [layer.name for layer in self.net.row.layers]
+        if name not in (*layers, "prob"):
+            raise Misused(f"{self.card['net']} has no layer {name!r}: {nearest(name, layers)}")
+        inside = {behind for names, _ in self.net.joints.values() for behind in names} | self.net.joints.keys()
+        with torch.inference_mode():
+            for last, activation in self.net.layer_by_layer(self._centred(squares), joined=name not in inside):
+                if last == name:
+                    break
+            activation = activation.float().softmax(1) if name == "prob" else activation
+        return activation.flatten(1).float().cpu().numpy()
 
     def rank(self, probabilities, top=None):
         """A row of probabilities to [Ranked, ...]; of equals the lower index stands first."""
@@ -134,15 +148,16 @@ def load(model=None, *, device="auto", precision="auto"):
     from alexnet import engines
 
     if not engines.on_cpu(device):
-        from alexnet import weights
         from alexnet.device import pick
 
         device = pick(device)
         if device.type != "cpu":
-            return Classifier(*weights.read(model), device=device)
+            with cards.WeightsFile(model) as stored:
+                return Classifier(*_unchanged(stored.path, stored.digest), device=device, digest=stored.digest)
     with cards.WeightsFile(model) as stored:
         engine, digest = engines.of(stored, precision=precision), stored.digest
-        return Classifier(None, None, stored.card, device="cpu", engine=engine, read=lambda: _unchanged(stored.path, digest))
+        return Classifier(None, None, stored.card, device="cpu", engine=engine, digest=digest,
+                          read=lambda: _unchanged(stored.path, digest))
 
 
 def _unchanged(path, digest):
@@ -182,9 +197,15 @@ def predict(
 def answers(classifier, named, *, top=5) -> Iterator[dict]:
     """Decoding in threads beside the net, a batch ahead of it; answers come in the order of the paths. Every core decodes: small
     nets take less time than their pictures, and while the net works the threads of both share the cores."""
+    for batch in squares_of(classifier, named, "predicting"):
+        yield from _answer(classifier, batch, top)
+
+
+def squares_of(classifier, named, doing) -> Iterator[list]:
+    """Batches of (path, its square, or the sentence that says why there is none), in the order of the paths."""
     named = list(named)
     rest, waiting = iter(named), deque()
-    shown = Progress("predicting", len(named)) if len(named) > MANY else nullcontext()
+    shown = Progress(doing, len(named)) if len(named) > MANY else nullcontext()
     with ThreadPoolExecutor(picture.decoders()) as decoders, shown as bar:
         try:
             while True:
@@ -192,8 +213,7 @@ def answers(classifier, named, *, top=5) -> Iterator[dict]:
                     waiting.append([(path, decoders.submit(_read, classifier, path, error)) for path, error in batch])
                 if not waiting:
                     return
-                batch = [(path, job.result()) for path, job in waiting.popleft()]
-                yield from _answer(classifier, batch, top)
+                yield (batch := [(path, job.result()) for path, job in waiting.popleft()])
                 if bar:
                     bar.advance(len(batch))
         finally:

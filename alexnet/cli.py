@@ -29,11 +29,13 @@ VERBS = {  # name -> (module, function, what it does)
     "train": ("train", "train", "train a net on a store, measured every epoch"),
     "evaluate": ("evaluate", "evaluate", "top-1 and top-5 errors of a model, or of several as an ensemble"),
     "predict": ("classifier", "predict", "what is in these pictures: ranked classes with probabilities"),
+    "features": ("features", "features", "any named layer of many pictures, as an array"),
+    "search": ("search", "search", "pictures like this one: nearest neighbours in the last hidden layer"),
     "explain": ("explain", "explain", "figures and one HTML report of a run or a weights file"),
     "bench": ("bench", "bench", "where the time goes on this machine, stage by stage, and what the bottleneck is"),
     "doctor": ("doctor", "doctor", "versions, devices, which backend each op uses and why; what is odd, and what to do"),
 }
-HUNGRY = {"demo", "prepare", "train", "evaluate", "predict", "bench"}  # verbs that make large things over and over
+HUNGRY = set(VERBS) - {"nets", "doctor", "inspect", "explain"}  # verbs that make large things over and over
 
 
 def main(words=None):

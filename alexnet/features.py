@@ -1,0 +1,80 @@
+"""Named layers over many pictures: what a trained net makes of each, as one array. `alexnet features` writes it to a file; search
+and transfer stand on it.
+
+    alexnet features photos --layer fc7 --out features.npy
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from alexnet import classifier, predictions
+from alexnet.errors import Misused, Refused
+from alexnet.progress import Progress
+
+ENDINGS = (".npy", ".parquet")
+NAMED = 5  # unreadable pictures in the answer
+
+
+def features(
+    *images: Annotated[str, "picture files, folders (read through), globs, or - for paths on stdin"],
+    out: Annotated[str, ".npy: an array, a row a picture in the order given; .parquet: path, features, error"],
+    layer: Annotated[str | None, "any layer of the net by name (default: the last hidden one)"] = None,
+    model: Annotated[str | None, "a run folder, a weights file or a name that ships (default: default)"] = None,
+    device="auto",
+):
+    """A row a picture; one that cannot be read has a row of NaN, and its reason in the answer."""
+    if not images:
+        raise Misused("features wants pictures: files, folders, globs, or - for paths on stdin.")
+    predictions.check(out, option="--out", endings=ENDINGS)
+    began, clf, names, rows, errors = time.monotonic(), classifier.load(model, device=device), [], [], {}
+    for batch in classifier.squares_of(clf, classifier.paths(images), "features"):
+        whole = [square for _, square in batch if not isinstance(square, str)]
+        found = iter(clf.layer(np.stack(whole), layer) if whole else ())
+        for path, square in batch:
+            if isinstance(square, str):
+                errors[len(names)] = square
+            rows.append(None if isinstance(square, str) else next(found))
+            names.append(predictions.as_text(path))
+    units = next((len(row) for row in rows if row is not None), 0)
+    if not units:
+        raise Refused(f"none of the {len(names):,} pictures can be read ({errors[0]}): name others.")
+    table = np.full((len(rows), units), np.nan, np.float32)
+    for row, found in zip(table, rows):
+        row[:] = np.nan if found is None else found
+    if Path(out).suffix.lower() == ".npy":
+        _save(out, table)
+    else:
+        predictions.write(out, {"path": np.array(names), "features": table,
+                                "error": np.array([errors.get(i, "") for i in range(len(names))])})
+    return {"images": len(names) - len(errors), "refused": len(errors), "layer": layer or clf.last_hidden, "units": units,
+            "out": str(out), "seconds": round(time.monotonic() - began, 2),
+            "refused_pictures": [{"path": names[at], "error": why} for at, why in list(errors.items())[:NAMED]]}
+
+
+def of_squares(clf, squares, layer=None):
+    """uint8 (B, size, size, 3) -> float32 (B, units)."""
+    return clf.layer(squares, layer)
+
+
+def of_split(clf, split, *, layer=None, positions=None):
+    """Every picture of a store's split, or those at these positions, from the central view: float32 (N, units)."""
+    positions = np.arange(len(split)) if positions is None else np.asarray(positions)
+    found = None
+    with Progress("features", len(positions)) as bar:
+        for first in range(0, len(positions), classifier.BATCH):
+            rows = clf.layer(split.pictures(positions[first : first + classifier.BATCH]), layer)
+            found = np.empty((len(positions), rows.shape[1]), np.float32) if found is None else found
+            found[first : first + len(rows)] = rows
+            bar.advance(len(rows))
+    return found
+
+
+def _save(out, table):
+    part = f"{os.fspath(out)}.part"
+    with open(part, "wb") as file:
+        np.save(file, table)
+    os.replace(part, out)

@@ -1,0 +1,204 @@
+"""Pictures like this one: nearest neighbours in the last hidden layer, paper section 6.1 (Figure 4, right).
+
+    alexnet search --build STORE INDEX          or a folder of pictures; --add SOURCE and --remove PATTERN change it
+    alexnet search INDEX photo.jpg --top 6 --out sheet.png
+    alexnet search INDEX --duplicates           the nearest pairs inside an index: copies in one's own photo library
+"""
+
+import fnmatch
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from alexnet import classifier, features, predictions
+from alexnet.data import store as stores
+from alexnet.errors import Misused, Refused
+from alexnet.progress import Progress, say
+from alexnet.rundir import replace_file
+from alexnet.search import approximate as approximately
+from alexnet.search import index, sheet
+from alexnet.search.index import Index
+
+ENDINGS = (".png", ".jpg", ".jsonl")
+SHOWN = 64  # queries, or pairs, on a sheet at most
+
+
+def search(
+    *images: Annotated[str, "an index; then pictures: files, folders, globs, or - for paths on stdin", "INDEX [IMAGE...]"],
+    build: Annotated[str | None, "make INDEX from this store, or from a folder of pictures", "SOURCE"] = None,
+    add: Annotated[str | None, "add the pictures of this store or folder to INDEX", "SOURCE"] = None,
+    remove: Annotated[str | None, "take the pictures whose path matches this pattern out of INDEX", "PATTERN"] = None,
+    duplicates: Annotated[bool, "the nearest pairs inside INDEX"] = False,
+    split: Annotated[str, "of a store that is built from or added"] = "train",
+    top: Annotated[int, "neighbours of each picture; of duplicates, pairs"] = 6,
+    approximate: Annotated[bool, "with --build: also an approximate index, for millions (FAISS), its recall measured"] = False,
+    exact: Annotated[bool, "the exact answer where there is an approximate index too"] = False,
+    model: Annotated[str | None, "the weights (default: those that made the index; for a new one, default)"] = None,
+    out: Annotated[str | None, "a sheet of pictures (.png, .jpg), or the answers (.jsonl)"] = None,
+    device="auto",
+    on_answer=None,
+):
+    """{"path", "neighbours": [{"path", "distance", ...}]} for each picture; {"path", "error"} for one that cannot be read."""
+    folder, *images = images or (None,)
+    asked = {"--build": build, "--add": add, "--remove": remove, "--duplicates": duplicates}
+    wanted = [name for name, given in asked.items() if given]
+    _check(folder, images, wanted, top, out)
+    tell = on_answer or (lambda answer: None)
+    if build or add:
+        found = [_made(folder, build or add, new=bool(build), split=split, model=model, device=device, approximate=approximate)]
+    elif remove:
+        found = [_removed(folder, remove)]
+    elif duplicates:
+        return _told(_pairs(Index.open(folder), top), tell, out)
+    else:
+        return _told(_neighbours(folder, images, top=top, model=model, device=device, exact=exact), tell, out)
+    tell(found[0])
+    return found
+
+
+def _check(folder, images, wanted, top, out):
+    if not folder or (not images and not wanted):
+        raise Misused("search wants an INDEX and pictures, as in alexnet search INDEX photo.jpg; "
+                      "alexnet search --build STORE INDEX makes one.")
+    if len(wanted) > 1 or (wanted and images):
+        raise Misused(f"search does one thing at a time: {' and '.join([*wanted, *map(str, images[:1])])} were given.")
+    if top < 1:
+        raise Misused(f"--top is {top}; it wants 1 or more.")
+    if out:
+        predictions.check(out, option="--out", endings=ENDINGS)
+
+
+def _told(answers, tell, out):
+    """Each answer as it comes; all of them in the end, also as a sheet or as lines."""
+    found, rows = [], []
+    for answer, row in answers:
+        found.append(answer)
+        tell(answer)
+        if row and len(rows) < SHOWN:
+            rows.append(row)
+    if out and Path(out).suffix.lower() == ".jsonl":
+        replace_file(Path(out), "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in found).encode())
+    elif out and rows:
+        sheet.write(out, rows)
+    return found
+
+
+# ---- asking --------------------------------------------------------------------------------------------------------------------
+
+
+def _neighbours(folder, images, *, top, model, device, exact):
+    known = Index.open(folder)
+    clf = classifier.load(model or known.card["model"], device=device)
+    known.check(clf)
+    near = known.nearest if exact or not known.card.get("approximate") else approximately.opened(known).nearest
+    for batch in classifier.squares_of(clf, classifier.paths(images), "searching"):
+        whole = [square for _, square in batch if not isinstance(square, str)]
+        found = iter(zip(*near(clf.layer(np.stack(whole)), top=top)) if whole else ())
+        for path, square in batch:
+            if isinstance(square, str):
+                yield {"path": predictions.as_text(path), "error": predictions.as_text(square)}, None
+                continue
+            distances, positions = next(found)
+            beside = [{**known.entry(at), "distance": float(distance), "position": int(at)}
+                      for distance, at in zip(distances, positions)]
+            yield {"path": predictions.as_text(path), "neighbours": beside}, _row(known, square, path, beside)
+
+
+def _row(known, square, path, beside):
+    """Of a sheet: the query, and its neighbours under their classes and distances."""
+    return (square, os.path.basename(path)), [
+        (known.picture(one["position"]), f"{one.get('class', os.path.basename(one['path'])).split(',')[0]}  {one['distance']:.3g}")
+        for one in beside]
+
+
+def _pairs(known, count):
+    """The nearest pairs, each once, the nearest first."""
+    if len(known) < 2:
+        raise Refused(f"{known.folder} has {len(known)} pictures: pairs want two or more.")
+    first, second, apart = [], [], []
+    with Progress("comparing", len(known)) as bar:
+        for start in range(0, len(known), index.QUERIES):
+            queries = np.arange(start, min(start + index.QUERIES, len(known)))
+            distances, positions = known.nearest(known.vectors(queries), top=2 + index.SPARE)
+            later = positions > queries[:, None]
+            first.append(np.broadcast_to(queries[:, None], positions.shape)[later])
+            second.append(positions[later])
+            apart.append(distances[later])
+            bar.advance(len(queries))
+    first, second, apart = map(np.concatenate, (first, second, apart))
+    for at in np.lexsort((second, first, apart))[:count].tolist():
+        a, b = int(first[at]), int(second[at])
+        beside = [{**known.entry(b), "distance": float(apart[at]), "position": b}]
+        path = known.entry(a)["path"]
+        yield {"path": path, "position": a, "neighbours": beside}, _row(known, known.picture(a), path, beside)
+
+
+# ---- making and changing ---------------------------------------------------------------------------------------------------------
+
+
+def _made(folder, source, *, new, split, model, device, approximate):
+    began = time.monotonic()
+    before = None if new else Index.open(folder)
+    clf = classifier.load(model or (before.card["model"] if before else None), device=device)
+    if before:
+        before.check(clf)
+    card = dict(before.card) if before else index.create(folder, clf, model=model)
+    taken, refused = (_of_store if stores.splits(source) else _of_pictures)(folder, clf, source, index.next_number(card), split)
+    card = {**card, "parts": [*card["parts"], taken]}
+    card.pop("approximate", None)  # made for the pictures of before
+    index.write_card(folder, card)
+    answer = {"index": str(folder), "images": sum(facts["count"] for facts in card["parts"]), "added": taken["count"],
+              "refused": refused, "layer": card["layer"], "units": int(Index.open(folder).parts[-1].vectors.shape[1])}
+    if approximate:
+        answer["approximate"] = _approximate(folder)
+    return {**answer, "bytes": sum(file.stat().st_size for file in Path(folder).iterdir()),
+            "seconds": round(time.monotonic() - began, 2)}
+
+
+def _approximate(folder):
+    known = Index.open(folder)
+    facts = approximately.build(known)
+    index.write_card(folder, {**known.card, "approximate": facts})
+    return facts
+
+
+def _of_store(folder, clf, source, number, split):
+    if split not in stores.splits(source):
+        raise Misused(f"{source} has no split {split!r}: --split takes {', '.join(stores.splits(source))}.")
+    part = stores.open_split(source, split)
+    if part.size != clf.card["size"]:
+        raise Refused(f"{part.path} holds pictures of {part.size} pixels, the net takes {clf.card['size']}: prepare the source "
+                      f"again with --size {clf.card['size']}.")
+    made = index.part(folder, number, features.of_split(clf, part), part.names, part.labels, store=os.path.abspath(source),
+                      split=split, fingerprint=part.fingerprint, classes=[list(one) for one in part.classes])
+    return made, part.refused
+
+
+def _of_pictures(folder, clf, source, number, split):
+    names, rows, refused = [], [], 0
+    for batch in classifier.squares_of(clf, classifier.paths([source]), "features"):
+        whole = [(path, square) for path, square in batch if not isinstance(square, str)]
+        refused += len(batch) - len(whole)
+        if whole:
+            names += [os.path.abspath(path) for path, _ in whole]
+            rows.append(clf.layer(np.stack([square for _, square in whole])))
+    if not names:
+        raise Refused(f"{source} has no picture that can be read: give a folder of pictures, or a store.")
+    if refused:
+        say(f"{refused:,} files of {source} cannot be read as pictures and are left out.")
+    return index.part(folder, number, np.concatenate(rows), names, np.full(len(names), -1)), refused
+
+
+def _removed(folder, pattern):
+    known = Index.open(folder)
+    drop = np.array([fnmatch.fnmatchcase(os.fspath(name), pattern) for part in known.parts for name in part.names])
+    if not drop.any():
+        raise Refused(f"nothing in {folder} matches {pattern!r}: the pattern is held against whole paths, like '*/cat/*'.")
+    card = index.without(known, drop)
+    card.pop("approximate", None)
+    index.write_card(folder, card)
+    return {"index": str(folder), "images": int((~drop).sum()), "removed": int(drop.sum())}

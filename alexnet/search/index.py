@@ -1,0 +1,199 @@
+"""An index of pictures by what a trained net makes of them: a folder of parts, each with its vectors in half precision, their
+squared lengths, names and classes; index.json says which weights made them. Search is exact: blocked products find candidates,
+whose distances are then taken directly. Paper section 6.1: pictures are alike when their last hidden layers are near each other."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.data import picture
+from alexnet.data import store as stores
+from alexnet.errors import Refused
+from alexnet.predictions import as_text
+from alexnet.rundir import replace_file
+
+FORMAT = 1
+CARD = "index.json"
+BLOCK = 8192  # vectors widened to float32 at a time: 32 MB of 1,024 units
+QUERIES = 256  # answered at a time
+SPARE = 16  # candidates beyond those wanted, for what rounding in the products may have swapped
+KINDS = ("vectors", "lengths", "labels")
+
+
+class Index:
+    """Index.open(folder, clf): refuses weights that did not make it. Positions count through all parts."""
+
+    def __init__(self, folder, card):
+        self.folder, self.card, self.digest = Path(folder), card, card["weights"]
+        self.parts = [Part(self.folder, facts) for facts in card["parts"]]
+        self.starts = np.cumsum([0] + [len(part) for part in self.parts])
+
+    @classmethod
+    def open(cls, folder, clf=None):
+        path = Path(folder) / CARD
+        try:
+            card = json.loads(path.read_text())
+            if card["format"] != FORMAT:
+                raise Refused(f"{folder} is an index of format {card['format']}, this version reads {FORMAT}: build it again.")
+            index = cls(folder, card)
+        except FileNotFoundError as error:
+            raise Refused(f"{folder} is no whole index ({Path(error.filename).name} is not there): make one with alexnet search "
+                          f"--build STORE {folder}.") from None
+        except (OSError, ValueError, KeyError) as error:
+            raise Refused(f"{folder} is a damaged index ({error}): build it again.") from None
+        if clf is not None:
+            index.check(clf)
+        return index
+
+    def check(self, clf):
+        if clf.digest != self.digest:
+            raise Refused(f"{self.folder} was made with other weights ({self.card['model']}, {self.digest[:12]}) than those given "
+                          f"({clf.digest[:12]}): name the model that made it, or build it again.")
+
+    def __len__(self):
+        return int(self.starts[-1])
+
+    def nearest(self, queries, *, top=6):
+        """float32 (Q, units) -> (Euclidean distances (Q, top), positions (Q, top)), nearest first, of equals the lower position."""
+        queries = np.asarray(queries, np.float16).astype(np.float32)  # as the vectors are kept: a picture is at 0 from itself
+        top = min(top, len(self))
+        found = [self._nearest(queries[first : first + QUERIES], top) for first in range(0, len(queries), QUERIES)]
+        distances, positions = zip(*found) if found else ((np.empty((0, top)),), (np.empty((0, top), np.int64),))
+        return np.concatenate(distances), np.concatenate(positions)
+
+    def _nearest(self, queries, top):
+        many = min(top + SPARE, len(self))
+        best = np.full((len(queries), many), np.inf, np.float32)
+        place = np.zeros((len(queries), many), np.int64)
+        for start, part in zip(self.starts, self.parts):
+            for first in range(0, len(part), BLOCK):
+                block = np.asarray(part.vectors[first : first + BLOCK], np.float32)
+                distances = part.lengths[first : first + BLOCK] - 2 * (queries @ block.T)  # and the query's own, the same for all
+                if distances.shape[1] > many:
+                    chosen = np.argpartition(distances, many - 1, axis=1)[:, :many]
+                else:
+                    chosen = np.broadcast_to(np.arange(distances.shape[1]), distances.shape)
+                both = np.concatenate([best, np.take_along_axis(distances, chosen, 1)], axis=1)
+                places = np.concatenate([place, chosen + start + first], axis=1)
+                kept = np.argpartition(both, many - 1, axis=1)[:, :many]
+                best, place = np.take_along_axis(both, kept, 1), np.take_along_axis(places, kept, 1)
+        found = [self._in_order(query, positions, top) for query, positions in zip(queries, place)]
+        return tuple(map(np.stack, zip(*found)))
+
+    def _in_order(self, query, positions, top):
+        positions = np.sort(positions)
+        distances = np.sqrt(((self.vectors(positions) - query) ** 2).sum(axis=1, dtype=np.float64))
+        order = np.argsort(distances, kind="stable")[:top]
+        return distances[order], positions[order]
+
+    def vectors(self, positions):
+        """float32 (N, units)."""
+        return np.stack([np.asarray(part.vectors[at], np.float32) for part, at in map(self._where, positions)])
+
+    def entry(self, position):
+        """What is known of a picture: {"path"} or {"store", "name"}, and its class where it has one."""
+        part, at = self._where(position)
+        label = int(part.labels[at])
+        named = dict(zip(("id", "class"), part.facts["classes"][label])) if label >= 0 else {}
+        return {"path": as_text(part.names[at]), **({"store": part.facts["store"]} if part.facts.get("store") else {}), **named}
+
+    def picture(self, position, size=None):
+        """uint8 (size, size, 3), or None where it cannot be read any more."""
+        part, at = self._where(position)
+        try:
+            if part.facts.get("store"):
+                return part.split().pictures([part.facts["positions"][at] if "positions" in part.facts else at])[0]
+            return picture.square(Path(part.names[at]), size or self.card["size"])
+        except (Refused, OSError, IndexError):
+            return None
+
+    def _where(self, position):
+        number = int(np.searchsorted(self.starts, position, side="right")) - 1
+        return self.parts[number], int(position - self.starts[number])
+
+
+class Part:
+    def __init__(self, folder, facts):
+        self.folder, self.facts = folder, facts
+        files = {kind: np.load(folder / facts[kind], mmap_mode="r") for kind in KINDS}
+        self.vectors, self.lengths, self.labels = files["vectors"], np.asarray(files["lengths"]), np.asarray(files["labels"])
+        self.names = json.loads((folder / facts["names"]).read_text())
+        if not len(self.vectors) == len(self.lengths) == len(self.labels) == len(self.names) == facts["count"]:
+            raise ValueError(f"{facts['vectors']} and what belongs to it differ in length")
+
+    def __len__(self):
+        return self.facts["count"]
+
+    def split(self):
+        """The split that the part was made from; another one under the same name is no source of pictures."""
+        found = stores.open_split(self.facts["store"], self.facts["split"])
+        if found.fingerprint != self.facts["fingerprint"]:
+            raise Refused(f"{found.path} has changed")
+        return found
+
+
+# ---- making and changing one: files first, index.json last, so that a kill leaves the old index or the new -----------------
+
+
+def create(folder, clf, *, model):
+    """An empty index for these weights; a folder that holds something is refused."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused(f"{folder} is there already: name a new folder for the index, or --add to the one that it is.")
+    folder.mkdir(parents=True, exist_ok=True)
+    card = clf.card
+    return {"format": FORMAT, "model": str(model or "default"), "weights": clf.digest, "net": card["net"], "layer": clf.last_hidden,
+            "size": card["size"], "parts": []}
+
+
+def part(folder, number, vectors, names, labels, **source):
+    """Writes a part; -> its facts for the card."""
+    folder = Path(folder)
+    with np.errstate(over="ignore"):
+        vectors = np.asarray(vectors, np.float16)
+    if not np.isfinite(vectors).all():
+        raise Refused("the layer's values are too large for half precision (above 65,504): make the index with other weights.")
+    lengths = np.concatenate([(np.asarray(vectors[first : first + BLOCK], np.float32) ** 2).sum(axis=1)
+                              for first in range(0, len(vectors), BLOCK)] or [np.empty(0, np.float32)])
+    facts = {"count": len(names), **source, "names": f"names-{number:05d}.json"}
+    for kind, array in (("vectors", vectors), ("lengths", lengths), ("labels", np.asarray(labels, np.int32))):
+        facts[kind] = f"{kind}-{number:05d}.npy"
+        with open(folder / facts[kind], "wb") as file:
+            np.save(file, array)
+    replace_file(folder / facts["names"], json.dumps([os.fspath(name) for name in names]).encode())
+    return facts
+
+
+def write_card(folder, card):
+    """Puts the card in place, and takes away what it does not name any more."""
+    folder = Path(folder)
+    replace_file(folder / CARD, json.dumps(card, indent=1).encode())
+    kept = {facts[kind] for facts in card["parts"] for kind in (*KINDS, "names")} | {card.get("approximate", {}).get("file")}
+    for file in folder.iterdir():
+        if file.name not in kept and file.name.startswith((*KINDS, "names", "approximate")):
+            file.unlink()
+
+
+def next_number(card):
+    return 1 + max((int(facts["names"][6:11]) for facts in card["parts"]), default=-1)
+
+
+def without(index, drop):
+    """The index's card after the pictures at `drop` (a mask over positions) are left out: their parts are written again."""
+    card, number, kept = dict(index.card), next_number(index.card), []
+    for start, one in zip(index.starts, index.parts):
+        keep = ~drop[start : start + len(one)]
+        if keep.all():
+            kept.append(one.facts)
+        elif keep.any():
+            places = np.flatnonzero(keep)
+            source = {key: one.facts[key] for key in ("store", "split", "fingerprint", "classes") if key in one.facts}
+            if "store" in source:
+                before = one.facts.get("positions", range(len(one)))
+                source["positions"] = [before[at] for at in places.tolist()]
+            kept.append(part(index.folder, number, one.vectors[places], [one.names[at] for at in places.tolist()],
+                             one.labels[places], **source))
+            number += 1
+    return {**card, "parts": kept}
