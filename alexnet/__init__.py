@@ -23,6 +23,7 @@ PUBLIC = {
     "evaluate": "evaluate",
     "features": "features",
     "search": "search",
+    "transfer": "transfer",
     "explain": "explain",
     "inspect": "inspection",
     "demo": "demo",

@@ -329,12 +329,29 @@ def show_found(answer, answers):
         write(f"  {one['distance']:>9.4g}  {one.get('class', '').split(',')[0]:<20} {faint(one['path'])}".rstrip())
 
 
+def show_transfer(answer):
+    one, ten = answer["errors"]
+    low, high = one["top1_interval"]
+    accepted, outlook = answer["accepted"], answer.get("outlook")
+    facts([("model", strong(answer["model"])), ("kept", answer["kept"]), ("classes", answer["classes"]),
+           ("error", f"{percent(one['top1_error'])} ({percent(low)} to {percent(high)}) of {one['images']:,} held-out pictures; "
+                     f"ten views {percent(ten['top1_error'])}"),
+           ("unknown", f"below {percent(answer['unknown_below'])}: keeps {percent(accepted['right'])} of right answers, "
+                       f"{percent(accepted['wrong'])} of wrong ones, {percent(accepted['foreign'])} of foreign pictures"),
+           ("more pictures", outlook and f"{outlook['images']:,} for training might bring {percent(outlook['top1_error'])} wrong"),
+           ("labels to look at", len(answer.get("doubted", ())) or None), ("licence", answer["licence"]),
+           ("against before", answer.get("previous") and f"{answer['advice']}: {answer['previous']['verdict']}"),
+           ("took", f"{answer['seconds']:.1f} s")])
+    write(faint(f"alexnet predict PICTURE --model {answer['model']}"))
+
+
 ONE = {"train": show_epoch, "predict": show_picture, "inspect": show_inspect, "search": show_found}
 ALL = {
     "prepare": show_prepare,
     "nets": show_nets,
     "evaluate": show_evaluate,
     "features": show_features,
+    "transfer": show_transfer,
     "explain": show_explain,
     "demo": show_demo,
     "bench": show_bench,

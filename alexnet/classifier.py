@@ -120,6 +120,10 @@ class Classifier:
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Ranked(self.classes[i].name, self.classes[i].id, int(i), float(probabilities[i])) for i in order]
 
+    def is_unknown(self, ranked):
+        """Whether the likeliest class is too unlikely to be believed: below the threshold that `alexnet transfer` found."""
+        return ranked[0].probability < self.card.get("unknown_below", 0)
+
     def _on_device(self, squares):
         import torch
 
@@ -238,6 +242,7 @@ def _answer(classifier, batch, top):
             ranked = classifier.rank(next(rows), top)
             yield {
                 "path": predictions.as_text(path),
+                **({"unknown": True} if classifier.is_unknown(ranked) else {}),
                 "top": [
                     {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability}
                     for one in ranked

@@ -31,6 +31,7 @@ VERBS = {  # name -> (module, function, what it does)
     "predict": ("classifier", "predict", "what is in these pictures: ranked classes with probabilities"),
     "features": ("features", "features", "any named layer of many pictures, as an array"),
     "search": ("search", "search", "pictures like this one: nearest neighbours in the last hidden layer"),
+    "transfer": ("transfer", "transfer", "make a trained net your own: class folders in, a working model out"),
     "explain": ("explain", "explain", "figures and one HTML report of a run or a weights file"),
     "bench": ("bench", "bench", "where the time goes on this machine, stage by stage, and what the bottleneck is"),
     "doctor": ("doctor", "doctor", "versions, devices, which backend each op uses and why; what is odd, and what to do"),

@@ -61,7 +61,7 @@ def keep(model, temperature):
     files = whole(folder) if checkpoint else {path.name: path.read_bytes()}
     if not files:
         raise Refused(f"{folder} is damaged, its files do not match their checksums: name another checkpoint of the run.")
-    files[path.name] = with_temperature(files[path.name], temperature)
+    files[path.name] = with_facts(files[path.name], temperature=temperature)
     try:
         if checkpoint:
             run = RunDir(folder.parent.parent)
@@ -74,11 +74,11 @@ def keep(model, temperature):
                       "the copy.") from error
 
 
-def with_temperature(content, temperature):
-    """The bytes of a weights file with another card: a new header before the same tensors."""
+def with_facts(content, **facts):
+    """The bytes of a weights file with these on its card: a new header before the same tensors."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
-    card = {**json.loads(header["__metadata__"]["card"]), "temperature": temperature}
+    card = {**json.loads(header["__metadata__"]["card"]), **facts}
     header["__metadata__"]["card"] = json.dumps(card, ensure_ascii=False)
     written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     written += b" " * (-len(written) % 8)  # the tensors begin at a multiple of 8
