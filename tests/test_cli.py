@@ -114,7 +114,7 @@ def test_fields_of_the_recipe_are_options_of_train():
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["evalute"], "there is no verb 'evalute': did you mean evaluate?"),
+        (["evalute"], "there is no verb 'evalute': did you mean evaluate"),
         (["--jsn"], "there is no option --jsn"),
         (["nets", "papr"], "there is no net 'papr': did you mean paper?"),
         (["predict"], "these are missing: IMAGE"),
