@@ -19,7 +19,7 @@ from alexnet.answers import Answers
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.memory import keep_memory
 from alexnet.printing import ReaderLeft, write
-from alexnet.progress import say
+from alexnet.progress import leads, say
 
 VERBS = {  # name -> (module, function, what it does)
     "demo": ("demo", "demo", "the whole thing in a few minutes, with nothing to download: train, measure, use, report"),
@@ -33,6 +33,9 @@ VERBS = {  # name -> (module, function, what it does)
     "search": ("search", "search", "pictures like this one: nearest neighbours in the last hidden layer"),
     "transfer": ("transfer", "transfer", "make a trained net your own: class folders in, a working model out"),
     "explain": ("explain", "explain", "figures and one HTML report of a run or a weights file"),
+    "export": ("export", "export", "a net for other programs: ONNX, OpenVINO, torchvision, the Hugging Face hub, Caffe"),
+    "convert": ("convert", "convert", "other programs' weights for here: torchvision, Caffe, ONNX, the hub, the 2012 program"),
+    "serve": ("serve", "serve", "an HTTP service and a page: predict, search, features, explain; closed unless told otherwise"),
     "bench": ("bench", "bench", "where the time goes on this machine, stage by stage, and what the bottleneck is"),
     "doctor": ("doctor", "doctor", "versions, devices, which backend each op uses and why; what is odd, and what to do"),
 }
@@ -82,13 +85,28 @@ def run(words):
         keep_memory()
     show = Answers(verb, as_json=asked["json"], file=given.keywords.get("out"))
     if hook := next((p for p in signature(function).parameters if p.startswith("on_")), None):
-        given.keywords[hook] = show.one  # each answer as it comes
+        given.keywords[hook] = watched(show.one, given.keywords.get("out")) if verb == "train" else show.one  # each as it comes
         function(*given.positionals, **given.keywords)
-        if verb == "train" and "find_rate" not in given.keywords:
+        if verb == "train" and "find_rate" not in given.keywords and leads():
             say(f"report: {explained(given.keywords['out'])}")
     else:
         show.all(function(*given.positionals, **given.keywords))
     return show.code
+
+
+def watched(show, run):
+    """An epoch as a line, and in a page beside the run that can be watched in a browser."""
+    page = None
+
+    def each(line):
+        nonlocal page
+        from alexnet.explain.live import Live
+
+        show(line)
+        page = page or Live(run)
+        page(line)
+
+    return each
 
 
 def explained(run):

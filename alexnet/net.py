@@ -85,6 +85,12 @@ class AlexNet(nn.Module):
         self._draw.copy_(torch.tensor([key, first]))
         self.drawn = True
 
+    def join(self, group):
+        """In training this process is one of several."""
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                module.group = group if group.count > 1 else None
+
     @property
     def last_hidden(self):
         """The name of the layer below the classes: what features and neighbours are taken from."""
@@ -245,13 +251,29 @@ class Nails(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm2d):
+    group = None  # several processes: the statistics are those of the joined batch
+
     def __init__(self, shape, generator):
         super().__init__(shape.input[0])
 
     def forward(self, x):
         if x.dim() == 2:  # behind a fully connected layer: one value a map
-            return super().forward(x[:, :, None, None]).flatten(1)
-        return super().forward(x)
+            return self(x[:, :, None, None]).flatten(1)
+        return self.joined(x) if self.training and self.group else super().forward(x)
+
+    def joined(self, x):
+        """Sums over all processes, through which gradients flow; in float32 at least, as the library's own."""
+        wide = x if x.dtype == torch.float64 else x.float()
+        count = self.group.summed(torch.tensor(float(wide[:, 0].numel()), dtype=wide.dtype, device=x.device))
+        mean = self.group.summed(wide.sum((0, 2, 3))) / count
+        centred = wide - mean[:, None, None]
+        variance = self.group.summed(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
 def start(module, layer, generator):

@@ -30,6 +30,32 @@ class Momentum(torch.optim.Optimizer):
             ops.momentum(weights, [w.grad for w in weights], [self.state[w]["velocity"] for w in weights], **rule)
 
 
+class Lars(torch.optim.Optimizer):
+    """Layer-wise adaptive rates (You, Gitman, Ginsburg, 2017), for batches of thousands: a layer's step is a share of its weights'
+    own length. Biases, scales and offsets, which do not decay, step as ever."""
+
+    TRUST = 0.001  # that share, times the rate
+
+    def __init__(self, groups, lr=0.01, momentum=0.9):
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for w in group["params"] if group["lr"] else ():
+                if w.grad is None:
+                    continue
+                step, decay = w.grad, group["weight_decay"]
+                if decay:
+                    own, slope = w.norm(), w.grad.norm()
+                    step = w.grad + decay * w
+                    ratio = self.TRUST * own / (slope + decay * own)
+                    step = step * torch.where((own > 0) & (slope > 0), ratio, 1.0)
+                velocity = self.state[w].setdefault("velocity", torch.zeros_like(w))
+                velocity.mul_(group["momentum"]).add_(step, alpha=-group["lr"])
+                w.add_(velocity)
+
+
 def optimiser(net, recipe):
     """One group a layer's weights and one its biases, so that each can have its own rate."""
     groups = []
@@ -38,8 +64,8 @@ def optimiser(net, recipe):
         weighs = kind == "weight" and parameter.dim() > 1  # scales and offsets of batch norm do not decay
         groups.append({"params": [parameter], "layer": layer, "bias": kind == "bias",
                        "weight_decay": own(dict(recipe.decays), layer, recipe.decay) if weighs else 0.0})
-    if recipe.update == "2012":
-        return Momentum(groups, lr=recipe.rate, momentum=recipe.momentum)
+    if recipe.update != "nesterov":
+        return {"2012": Momentum, "lars": Lars}[recipe.update](groups, lr=recipe.rate, momentum=recipe.momentum)
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
 
 

@@ -1,6 +1,7 @@
 """Which pictures a run trains on, which decide for it, and whether they can be trained on at all: what is settled about the
 data before the first step. Odd data are refused here, in one sentence."""
 
+import numpy as np
 import torch
 
 from alexnet import recipes
@@ -18,6 +19,13 @@ class Part:
 
     def __init__(self, split, positions=None, name=None):
         self.split, self.positions, self.name = split, positions, name or split.name
+
+    def share(self, group):
+        """What one of several processes measures: a stretch of the pictures."""
+        if group.count == 1:
+            return self
+        places = np.arange(len(self.split)) if self.positions is None else self.positions
+        return Part(self.split, places[slice(*group.share(len(places)))], self.name)
 
     def feed(self, device, workers):
         return Feed(self.split, self.positions, device=device, workers=workers)

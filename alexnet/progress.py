@@ -7,8 +7,14 @@ import time
 PLAIN_EVERY = 10.0  # seconds between lines off a terminal
 
 
+def leads():
+    """Of several processes that torchrun started, the one that speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text):
-    print(text, file=sys.stderr, flush=True)
+    if leads():
+        print(text, file=sys.stderr, flush=True)
 
 
 def seconds(value):
@@ -30,7 +36,7 @@ class Progress:
 
     def __enter__(self):
         self.began = self.spoke = time.monotonic()
-        if self.stream.isatty() and os.environ.get("TERM") != "dumb":
+        if leads() and self.stream.isatty() and os.environ.get("TERM") != "dumb":
             self.live = _live(self)
         return self
 
@@ -39,7 +45,7 @@ class Progress:
         self.facts.update(facts)
         if self.live:
             self.live.update(0, completed=self.done, tail=self.tail())
-        elif time.monotonic() - self.spoke > PLAIN_EVERY:
+        elif time.monotonic() - self.spoke > PLAIN_EVERY and leads():
             self.spoke = time.monotonic()
             print(self.line(), file=self.stream, flush=True)
 

@@ -10,15 +10,15 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 
-from alexnet import optim, recipes, rundir, trials, weights
+from alexnet import keeping, optim, parallel, recipes, rundir, trials, weights
 from alexnet.data import augment, order
 from alexnet.device import autocast, compiled, pick, precision, sums
 from alexnet.errors import Misused, Refused
@@ -55,9 +55,13 @@ def train(
     if not out and not find_rate:
         raise Misused("train wants --out RUN, the folder that the run is kept in.")
     scratch = tempfile.TemporaryDirectory() if find_rate else None
-    run, device = rundir.RunDir(scratch.name if find_rate else out), pick(device)
-    run.check(resume=resume)
-    config = run.read("config.json") if resume else None
+    run, device = rundir.RunDir(scratch.name if find_rate else out), pick(parallel.device_of(device))
+    group = parallel.group(device)
+    if group.rank:
+        group.wait()  # the first settles what is trained, and writes it down
+    else:
+        run.check(resume=resume)
+    config = run.read("config.json") if resume or group.rank else None
     if config:
         from_ = from_ and str(weights.find(from_))
         check_resumed(config, run, recipe=recipe, net=net, seed=seed, select=select, holdout=holdout, from_=from_, copy=copy,
@@ -81,27 +85,35 @@ def train(
                   "precision": precision(recipe.precision, device)}
         run.make()
         run.write("config.json", config)
+    if group.rank == 0:
+        group.wait()
     environment = rundir.environment(device, command=" ".join(sys.argv), data_fingerprint=training.split.fingerprint)
-    run.write("environment.json", run.read("environment.json") or environment)
+    if group.rank == 0:
+        run.write("environment.json", run.read("environment.json") or environment)
     with Signals() as signals:
         loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals,
-                    environment=environment, began=began)
+                    environment=environment, began=began, group=group)
         if find_rate:
             return trials.find_rate(loop, find_rate)
-        return loop.fit(on_epoch or (lambda line: None))
+        line = loop.fit(on_epoch if on_epoch and group.rank == 0 else lambda line: None)
+    group.end()
+    return line
 
 
 class Loop:
-    def __init__(self, run, recipe, config, training, chosen, *, device, workers, signals, environment, began):
+    def __init__(self, run, recipe, config, training, chosen, *, device, workers, signals, environment, began, group=None):
+        self.group = group or parallel.Alone()
         self.run, self.recipe, self.config, self.device, self.signals = run, recipe, config, device, signals
         self.split, self.chosen, self.environment = training.split, chosen, environment
         self.seed, self.precision = config["seed"], config["precision"]
-        self.feed, self.chosen_feed = training.feed(device, workers), chosen.feed(device, workers)
+        self.feed, self.chosen_feed = training.feed(device, workers), chosen.share(self.group).feed(device, workers)
         self.net = weights.to_device(AlexNet(config["net"], classes=len(self.split.classes), seed=self.seed), device)
+        self.net.join(self.group)
         self.optimiser = optim.optimiser(self.net, recipe)
         self.average = optim.Average(self.net) if recipe.averaging else None
         self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
-        self.compiled, self.cold = compiled(self.net, recipe.compile, device), True
+        self.model = self.group.wrapped(self.net)
+        self.compiled, self.cold = compiled(self.model, recipe.compile, device), True
         self.steps = order.steps(len(self.feed), recipe.batch_size)
         self.plateau = optim.Plateau()
         self.epoch = self.step = self.images = self.since_best = 0
@@ -127,49 +139,60 @@ class Loop:
 
     def one_epoch(self):
         recipe, self.saved = self.recipe, time.monotonic()
-        plan = (order.batch(len(self.feed), recipe.batch_size, seed=self.seed, epoch=self.epoch, step=step,
-                            reshuffle=recipe.reshuffle) for step in range(self.step, self.steps))
+        plan = (self.own(order.batch(len(self.feed), recipe.batch_size, seed=self.seed, epoch=self.epoch, step=step,
+                                     reshuffle=recipe.reshuffle)) for step in range(self.step, self.steps))
         done = min(self.step * recipe.batch_size, len(self.feed))
         waited, began, looked = self.feed.waited, time.monotonic(), 0.0
         with Progress(f"epoch {self.epoch + 1}/{recipe.epochs}", len(self.feed), start=done) as bar:
             for pictures, labels in self.feed.batches(plan):
                 self.one_step(pictures, labels)
                 now = time.monotonic()
-                cold = self.cold and self.compiled is not self.net  # torch.compile works in the first step
+                cold = self.cold and self.compiled is not self.model  # torch.compile works in the first step
                 self.ledger.add("compile" if cold else "step", now - began - (self.feed.waited - waited))
                 self.ledger.add("waiting", self.feed.waited - waited)
                 self.cold = False
                 if now - looked > LOOK_EVERY or self.step == self.steps:
                     looked = now
                     bar.advance(0, **self.look())
-                bar.advance(len(labels))
-                if now - self.saved > recipe.save_minutes * 60:
-                    self.save()
-                self.leave_if_asked()
+                bar.advance(len(labels) * self.group.count)
+                self.stop_or_save()
                 waited, began = self.feed.waited, time.monotonic()
 
+    def own(self, places):
+        """This process's share of a joined batch."""
+        return places[slice(*self.group.share(len(places)))]
+
     def one_step(self, pictures, labels):
+        """pictures, labels: this process's rows of the joined batch. What chance decides is drawn for all of it."""
         recipe, at = self.recipe, (self.seed, self.epoch, self.step)
+        joined = len(labels) if self.group.count == 1 else order.size(len(self.feed), recipe.batch_size, self.step)
+        first = self.group.share(joined)[0]
         now = self.settings(self.step)
         optim.apply(self.optimiser, now)
         crop = augment.side(self.net.row.crop, now.side)
-        draws = augment.draw(order.generator(*at, "augment"), count=len(labels), size=self.split.size, crop=crop, recipe=recipe)
-        batch = augment.augment(pictures, draws, crop=crop, mean=self.mean, noise=now.noise, colour=self.split.colour,
-                                resized=recipe.crop == "resized")
+        draws = augment.draw(order.generator(*at, "augment"), count=joined, size=self.split.size, crop=crop, recipe=recipe)
+        batch = augment.augment(pictures, draws.rows(first, len(labels)), crop=crop, mean=self.mean, noise=now.noise,
+                                colour=self.split.colour, resized=recipe.crop == "resized")
         self.net.train()
-        self.net.draw(order.key(*at, "dropout"))
-        with autocast(self.device, self.precision):
-            logits = self.compiled(batch)
-        loss = augment.mixed(partial(F.cross_entropy, logits.float(), label_smoothing=recipe.smoothing), labels, draws.share)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        total, pieces = 0.0, list(augment.pieces(len(labels), recipe.micro_batch))
+        for piece in pieces:
+            self.net.draw(order.key(*at, "dropout"), first + piece.start)
+            with self.group.adding(self.model) if piece is not pieces[-1] else nullcontext():
+                with autocast(self.device, self.precision):
+                    logits = self.compiled(batch[piece])
+                logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+                loss = augment.mixed(partial(F.cross_entropy, logits, label_smoothing=recipe.smoothing, reduction="sum"),
+                                     labels[piece], draws.share)
+                (loss * (self.group.count / joined)).backward()  # the processes' gradients are averaged
+            total += loss.detach()
         self.optimiser.step()
         if self.average:
             self.average.update(self.net, recipe.averaging, self.epoch * self.steps + self.step)
-        self.totals += torch.stack([loss.detach() * len(labels), torch.full_like(loss, len(labels))])
-        self.bad = torch.where((self.bad < 0) & ~loss.detach().isfinite(), self.step, self.bad)
+        self.totals += torch.stack([total, torch.full_like(total, len(labels))])
+        self.bad = torch.where((self.bad < 0) & ~total.isfinite(), self.step, self.bad)
         self.step += 1
-        self.images += len(labels)
+        self.images += joined
 
     def settings(self, step):
         return optim.settings(self.recipe, self.epoch + step / self.steps, self.plateau.drops)
@@ -223,18 +246,20 @@ class Loop:
 
         def tell(count):
             bar.advance(count)
-            self.leave_if_asked()
+            if self.group.count == 1:
+                self.leave_if_asked(self.signals.caught)
 
         with Progress("measuring", len(self.chosen_feed)) as bar:
-            found = measure([member], self.chosen_feed, tell=tell)
+            found = measure([member], self.chosen_feed, tell=tell, gathered=self.group.gathered)
         self.ledger.add("evaluation", time.monotonic() - began)
         self.ledger.reach(found["top1_error"], epoch=self.epoch + 1, images=self.images)
-        total, count = self.totals.tolist()
-        return {"epoch": self.epoch + 1, "images": int(count), "train_loss": total / max(count, 1), "val_images": found["images"],
+        total, count = map(sum, zip(*self.group.gathered(self.totals.tolist())))
+        line = {"epoch": self.epoch + 1, "images": int(count), "train_loss": total / max(count, 1), "val_images": found["images"],
                 "val_top1_error": found["top1_error"], "val_top5_error": found["top5_error"], "log_loss": found["log_loss"],
                 "lr": self.rate(), "images_per_second": count / max(self.ledger.trained(), 1e-9),
                 "waiting": self.ledger.waiting(), "seconds": self.ledger.seconds(), "images_seen": self.images,
                 "select": self.chosen.name, "ledger": self.ledger.shown(), "reached": dict(self.ledger.reached)}
+        return self.group.gathered(line)[0]  # the first's clock is everybody's
 
     def decide(self, line):
         """Best so far? A drop of the rate? Is it over? Then the epoch is closed."""
@@ -243,7 +268,9 @@ class Loop:
         if self.best is None or error < self.best["top1_error"]:
             self.since_best = 0
             self.best = {"epoch": line["epoch"], "top1_error": error, "top5_error": line["val_top5_error"]}
-            self.run.save("best", {"weights.safetensors": self.weights_file(), "loop.json": json.dumps(self.best).encode()})
+            if self.group.rank == 0:
+                best = {"weights.safetensors": keeping.weights_file(self), "loop.json": json.dumps(self.best).encode()}
+                self.run.save("best", best)
         ended = line["epoch"] >= recipe.epochs
         if recipe.schedule == "plateau" and self.plateau.see(error, recipe.patience):
             ended = ended or self.plateau.drops > recipe.drops  # it stopped improving at the lowest rate too
@@ -255,7 +282,8 @@ class Loop:
             self.finished = f"after the {recipe.stop_minutes:g} minutes asked for"
         elif recipe.stop_patience and self.since_best >= recipe.stop_patience:
             self.finished = f"after {recipe.stop_patience} epochs without a better error"
-        self.run.log("epoch", **line)
+        if self.group.rank == 0:
+            self.run.log("epoch", **line)
         self.epoch, self.step = self.epoch + 1, 0
         self.totals.zero_()
         self.ledger.close()
@@ -263,29 +291,32 @@ class Loop:
     # ---- the checkpoint ----------------------------------------------------------------------------------------------
 
     def save(self):
-        """Everything that the rest of the run depends on; what chance decides needs no saving, it follows from the step."""
+        """One process writes for all; nobody goes on before it is done."""
         if self.bad.item() >= 0:
             self.look()
         began = time.monotonic()
-        loop = {"epoch": self.epoch, "step": self.step, "images": self.images, "since_best": self.since_best, "best": self.best,
-                "line": self.line, "finished": self.finished, "alarmed": self.alarmed, "learnt": self.learnt,
-                "plateau": self.plateau.state(), "totals": self.totals.tolist(), "ledger": self.ledger.state(),
-                "log_size": self.run.log_size(), "environment": self.environment}
-        state = {f"velocity.{name}": velocity for name, velocity in self.velocities()}
-        if self.average:
-            state.update({f"net.{name}": value for name, value in self.net.state_dict().items()})
-            state.update({f"average.{i}": value for i, value in enumerate(self.average.values)})
-        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        self.run.save("last", {"weights.safetensors": self.weights_file(), "state.safetensors": save(state),
-                               "loop.json": json.dumps(loop).encode()})
+        if self.group.rank == 0:
+            self.run.save("last", keeping.files(self))
+        self.group.wait()
         self.saved = time.monotonic()
         self.ledger.add("saving", self.saved - began)
 
-    def leave_if_asked(self):
-        if self.signals.caught:
+    def stop_or_save(self):
+        """What one process is asked, or its clock says, all of them do at the same step."""
+        if self.group.count > 1 and self.step % parallel.AGREE_EVERY and self.step < self.steps:
+            return
+        late = time.monotonic() - self.saved > self.recipe.save_minutes * 60
+        caught, late = self.group.agreed(self.signals.caught or 0, int(late))
+        if late and not caught:
             self.save()
-            say(f"stopped and saved; --resume goes on from here: {self.run.path}")
-            raise KeyboardInterrupt if self.signals.caught == signal.SIGINT else SystemExit(143)
+        self.leave_if_asked(caught)
+
+    def leave_if_asked(self, caught):
+        if caught:
+            self.save()
+            if self.group.rank == 0:
+                say(f"stopped and saved; --resume goes on from here: {self.run.path}")
+            raise KeyboardInterrupt if caught == signal.SIGINT else SystemExit(143)
 
     def begin(self):
         """Where nothing was saved yet: initial values, or those of another network. Velocities begin at zero."""
@@ -294,6 +325,8 @@ class Loop:
         only = tuple(filter(None, self.config["copy"].split(",")))
         lines = weights.copy_into(self.net, self.config["from"], classes=self.split.classes, only=only)
         self.average = optim.Average(self.net) if self.average else None
+        if self.group.rank:
+            return
         self.run.log("from", model=self.config["from"], layers=lines)
         for line in lines:
             say(f"{line['layer']:<12}{'copied' if line['copied'] else 'new: ' + line['why']}")
@@ -303,45 +336,10 @@ class Loop:
         if not files:
             self.begin()
             return
-        loop = json.loads(files["loop.json"])
-        self.epoch, self.step, self.images, self.since_best = (loop[k] for k in ("epoch", "step", "images", "since_best"))
-        for name in ("best", "line", "finished", "alarmed", "learnt"):
-            setattr(self, name, loop[name])
-        self.plateau = optim.Plateau(**loop["plateau"])
-        self.totals.copy_(torch.tensor(loop["totals"], dtype=self.totals.dtype))
-        self.ledger = Ledger(**loop["ledger"])
-        state = load(files["state.safetensors"])
-        own = load(files["weights.safetensors"])
-        own.pop("mean")
-        if self.average:
-            own = {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
-            for i, value in enumerate(self.average.values):
-                value.copy_(state[f"average.{i}"])
-        self.net.load_state_dict(own)
-        key = "velocity" if self.recipe.update == "2012" else "momentum_buffer"
-        for name, parameter in self.net.named_parameters():
-            if (velocity := state.get(f"velocity.{name}")) is not None:
-                self.optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(velocity)
-        self.run.cut_log(loop["log_size"])
-        other = rundir.differences(loop["environment"], self.environment)
-        self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now(), **({"other": other} if other else {}))
-        if other:
-            say(f"this run was made with {', '.join(other)}: it goes on, but no longer bit for bit as it would have there.")
-
-    def velocities(self):
-        for name, parameter in self.net.named_parameters():
-            for value in self.optimiser.state.get(parameter, {}).values():
-                if torch.is_tensor(value):
-                    yield name, value
-
-    def weights_file(self):
-        net, split = self.measured_net(), self.split
-        measured = {"split": self.chosen.name, "views": 1, "precision": self.precision, "selected_on": True}
-        errors = {key: self.line[f"val_{key}"] for key in ("top1_error", "top5_error")} if self.line else {}
-        card = weights.card(net, classes=split.classes, size=split.size, centring=self.recipe.centring,
-                            recipe=self.config["recipe"], epoch=self.line.get("epoch", 0),
-                            data={"store": str(split.path), "fingerprint": split.fingerprint, "images": len(self.feed)},
-                            errors=[{**measured, **errors, "images": self.line["val_images"]}] if errors else [],
-                            ledger={**self.ledger.shown(), "images": self.images, "reached": self.ledger.reached},
-                            environment=self.environment)
-        return weights.pack(net, self.mean, card)
+        log_size, environment = keeping.put_back(self, files)
+        if self.group.rank == 0:
+            self.run.cut_log(log_size)
+            other = rundir.differences(environment, self.environment)
+            self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now(), **({"other": other} if other else {}))
+            if other:
+                say(f"this run was made with {', '.join(other)}: it goes on, but no longer bit for bit as it would have there.")

@@ -38,14 +38,21 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "parts": 2,
     "signals": 2,
     "trials": 2.5,
+    "keeping": 2.5,
     "evaluate": 2.5,  # which reads weights
     "train": 3,
-    "exchange": 3,
+    "exchange": 1.3,  # foreign formats in terms of nets/
+    "by_torch": 3,
     "engines": 3.5,  # which chooses among exchange's backends
     "gate": 3.7,
     "classifier": 4,
-    "features": 4,
+    "features": 4.5,
+    "maps": 4.5,
+    "search": 4.7,
     "transfer": 5,
+    "convert": 4.9,
+    "export": 5,  # which reads back what it wrote
+    "exchanged": 5,
     "explain": 5,
     "inspection": 5,
     "machine": 1,
@@ -69,10 +76,12 @@ DOORS = {  # library -> the only rooms that may open it
     "fastapi": {"serve"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
+    "prometheus_client": {"serve"},
     "onnx": {"exchange", "engines"},
     "onnxruntime": {"exchange", "engines"},
     "openvino": {"exchange", "engines"},
     "torchvision": set(),
+    "huggingface_hub": {"exchange"},
     "pickle": {"exchange"},
 }
 WITHOUT_TORCH = (

@@ -77,6 +77,12 @@ def mixed(function, things, share):
     return function(things) if share == 1 else share * function(things) + (1 - share) * function(partners(things))
 
 
+def pieces(count, most):
+    """Slices of a batch that go through the network at once, whole pairs of neighbours; 0: all of it."""
+    most = max(most // 2 * 2, 2) if most else max(count, 1)
+    return (slice(first, min(first + most, count)) for first in range(0, max(count, 1), most))
+
+
 def side(crop, share):
     """About this share of a crop, in steps of a fourteenth: few sizes, and the net's own at last."""
     step = max(crop // 14, 1)

@@ -30,6 +30,11 @@ def steps(pictures, batch_size):
     return max(1, whole + (rest > 1))
 
 
+def size(pictures, batch_size, step):
+    """How many pictures a step has."""
+    return (pictures if step == steps(pictures, batch_size) - 1 else (step + 1) * batch_size) - step * batch_size
+
+
 def batch(pictures, batch_size, *, seed, epoch, step, reshuffle=True):
     """The positions of this step's pictures."""
     last = step == steps(pictures, batch_size) - 1

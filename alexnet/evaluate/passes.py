@@ -108,9 +108,10 @@ def measured(members, feed, ensembles, *, fits, views, tell):
     return before, now
 
 
-def measure(members, feed, *, views=1, tell=lambda count: None):
-    """Errors of the plain average."""
-    return errors(members, feed, [equal(members)], views=views, tell=tell)[0]
+def measure(members, feed, *, views=1, tell=lambda count: None, gathered=lambda seen: [seen]):
+    """Errors of the plain average. gathered: of several processes, each with its own stretch of the pictures, all that they saw."""
+    seen, = watch(members, feed, [equal(members)], views=views, tell=tell)
+    return summary(Seen(*map(np.concatenate, zip(*gathered(seen)))))
 
 
 def errors(members, feed, ensembles, *, views=1, tell=lambda count: None):

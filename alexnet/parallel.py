@@ -1,0 +1,114 @@
+"""Several processes that work as one. torchrun starts them; torch.distributed carries what they exchange; what each works on is a
+share of what one process would, so that N processes equal one. In a single process nothing here does anything.
+
+    torchrun --nproc-per-node 2 -m alexnet train STORE --out RUN --resume
+"""
+
+import os
+from contextlib import nullcontext
+
+import torch
+
+AGREE_EVERY = 8  # steps between looks at whether someone was asked to stop
+
+
+def group(device):
+    """The processes that torchrun started, joined; or Alone."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return Alone()
+    return Group(device)
+
+
+def device_of(device):
+    """Of several processes on a machine with several GPUs each takes its own."""
+    if device == "auto" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    return device
+
+
+def share(total, rank, count):
+    """(first, end) of a process's rows of a joined batch. Pairs of neighbours stay together, as mixed pictures need."""
+    first, end = (2 * (total * at // (2 * count)) for at in (rank, rank + 1))
+    return first, total if rank == count - 1 else end
+
+
+class Alone:
+    rank, count = 0, 1
+
+    def share(self, total):
+        return 0, total
+
+    def wrapped(self, net):
+        return net
+
+    def adding(self, net):
+        """While gradients of a part of the batch are only added up."""
+        return nullcontext()
+
+    def summed(self, tensor):
+        return tensor
+
+    def gathered(self, thing):
+        return [thing]
+
+    def agreed(self, *flags):
+        return flags
+
+    def wait(self):
+        pass
+
+    def end(self):
+        pass
+
+
+class Group:
+    """gloo between CPUs, nccl between GPUs; small things always go by gloo, past the device."""
+
+    def __init__(self, device):
+        import torch.distributed as dist
+
+        self.dist, self.began = dist, not dist.is_initialized()
+        if self.began:
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
+        self.small = dist.new_group(backend="gloo") if device.type == "cuda" else dist.group.WORLD
+
+    def share(self, total):
+        return share(total, self.rank, self.count)
+
+    def wrapped(self, net):
+        """Gradients are averaged while the backward pass goes on; batch norm's statistics are the joined batch's already."""
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(net, broadcast_buffers=False, gradient_as_bucket_view=True,
+                                       device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def adding(self, net):
+        return net.no_sync()
+
+    def summed(self, tensor):
+        """The sum over all processes, through which gradients flow."""
+        from torch.distributed.nn.functional import all_reduce
+
+        return all_reduce(tensor)
+
+    def gathered(self, thing):
+        """[each process's thing], by rank: numbers, arrays."""
+        found = [None] * self.count
+        self.dist.all_gather_object(found, thing, group=self.small)
+        return found
+
+    def agreed(self, *flags):
+        """Of each number the largest that any process has: the same everywhere."""
+        numbers = torch.tensor(flags, dtype=torch.int64)
+        self.dist.all_reduce(numbers, self.dist.ReduceOp.MAX, group=self.small)
+        return numbers.tolist()
+
+    def wait(self):
+        self.dist.barrier(group=self.small)
+
+    def end(self):
+        if self.began:
+            self.dist.destroy_process_group()
