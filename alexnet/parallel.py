@@ -6,6 +6,7 @@ share of what one process would, so that N processes equal one. In a single proc
 
 import os
 from contextlib import nullcontext
+from inspect import signature
 
 import torch
 
@@ -73,7 +74,8 @@ class Group:
                 torch.cuda.set_device(device)
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
-        self.small = dist.new_group(backend="gloo") if device.type == "cuda" else dist.group.WORLD
+        self.small = dist.new_group(backend="gloo")
+        self.sums = dist.new_group()  # apart from the gradients' own, whose exchange goes on meanwhile
 
     def share(self, total):
         return share(total, self.rank, self.count)
@@ -82,7 +84,9 @@ class Group:
         """Gradients are averaged while the backward pass goes on; batch norm's statistics are the joined batch's already."""
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(net, broadcast_buffers=False, gradient_as_bucket_view=True,
+        known = signature(DistributedDataParallel).parameters  # the older name was left behind
+        buffers = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+        return DistributedDataParallel(net, gradient_as_bucket_view=True, **buffers,
                                        device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def adding(self, net):
@@ -90,9 +94,7 @@ class Group:
 
     def summed(self, tensor):
         """The sum over all processes, through which gradients flow."""
-        from torch.distributed.nn.functional import all_reduce
-
-        return all_reduce(tensor)
+        return Summed.apply(tensor, self)
 
     def gathered(self, thing):
         """[each process's thing], by rank: numbers, arrays."""
@@ -112,3 +114,20 @@ class Group:
     def end(self):
         if self.began:
             self.dist.destroy_process_group()
+
+
+class Summed(torch.autograd.Function):
+    """What one process adds to the sum, every process's loss depends on: so gradients are summed too."""
+
+    @staticmethod
+    def forward(context, tensor, group):
+        context.group = group
+        tensor = tensor.clone()
+        group.dist.all_reduce(tensor, group=group.sums)
+        return tensor
+
+    @staticmethod
+    def backward(context, gradient):
+        gradient = gradient.clone()
+        context.group.dist.all_reduce(gradient, group=context.group.sums)
+        return gradient, None

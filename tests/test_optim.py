@@ -82,6 +82,27 @@ def test_one_cycle_and_cosine_rise_and_fall():
     assert optim.settings(recipe, 10).rate == pytest.approx(0)
 
 
+def test_lars_steps_by_a_share_of_each_layers_length():
+    recipe = recipes.recipe("modern", update="lars", rate=2.0, momentum=0.9, decay=0.01)
+    net = AlexNet(narrow(nets.row("tiny64")), classes=5, seed=0)
+    optimiser = optim.optimiser(net, recipe)
+    optim.apply(optimiser, optim.settings(recipe, recipe.warmup * recipe.epochs))  # at the peak
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    for step in (1, 2):
+        torch.nn.functional.cross_entropy(net(pictures(net.row, 4)), torch.tensor([0, 1, 2, 3])).backward()
+        slopes = {name: value.grad.clone() for name, value in net.named_parameters()}
+        now = {name: value.detach().clone() for name, value in net.named_parameters()}
+        velocity = {name: now[name] - before[name] for name in now} if step == 2 else dict.fromkeys(now, 0.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        for name, value in net.named_parameters():
+            w, g, share = now[name], slopes[name], 1.0
+            if name.endswith("weight"):
+                share, g = 0.001 * w.norm() / (g.norm() + 0.01 * w.norm()), g + 0.01 * w
+            torch.testing.assert_close(value.detach(), w + 0.9 * velocity[name] - 2.0 * share * g)
+        before = now
+
+
 def test_smaller_crops_come_first():
     recipe = recipes.recipe("modern", least_side=0.5, full_side=0.8, epochs=10)
     sides = [optim.settings(recipe, epoch).side for epoch in (0, 4, 8, 10)]
