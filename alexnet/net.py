@@ -259,21 +259,25 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x):
         if x.dim() == 2:  # behind a fully connected layer: one value a map
             return self(x[:, :, None, None]).flatten(1)
-        return self.joined(x) if self.training and self.group else super().forward(x)
+        if not (self.training and self.group):
+            return super().forward(x)
+        return self.joined(x, self.weight, self.bias, self.running_mean, self.running_var, self.group.summed)
 
-    def joined(self, x):
-        """Sums over all processes, through which gradients flow; in float32 at least, as the library's own."""
+    def joined(self, x, weight, bias, running_mean, running_var, summed):
+        """summed: over all processes, and gradients flow through it. In float32 at least, as the library's own."""
+        if x.dim() == 2:
+            return self.joined(x[:, :, None, None], weight, bias, running_mean, running_var, summed).flatten(1)
         wide = x if x.dtype == torch.float64 else x.float()
-        count = self.group.summed(torch.tensor(float(wide[:, 0].numel()), dtype=wide.dtype, device=x.device))
-        mean = self.group.summed(wide.sum((0, 2, 3))) / count
+        count = summed(torch.tensor(float(wide[:, 0].numel()), dtype=wide.dtype, device=x.device))
+        mean = summed(wide.sum((0, 2, 3))) / count
         centred = wide - mean[:, None, None]
-        variance = self.group.summed(centred.square().sum((0, 2, 3))) / count
+        variance = summed(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+            running_mean.lerp_(mean.to(running_mean.dtype), self.momentum)
+            running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), self.momentum)
             self.num_batches_tracked += 1
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        scale = weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + bias[:, None, None]).to(x.dtype)
 
 
 def start(module, layer, generator):

@@ -159,3 +159,7 @@ class Average:
 
 def tracked(net):
     return [value for value in net.state_dict(keep_vars=True).values() if value.is_floating_point()]
+
+
+def tracked_names(net):
+    return [name for name, value in net.state_dict().items() if value.is_floating_point()]

@@ -10,14 +10,27 @@ from inspect import signature
 
 import torch
 
+from alexnet.errors import Misused, nearest
+
 AGREE_EVERY = 8  # steps between looks at whether someone was asked to stop
 
 
-def group(device):
+SCHEMES = {  # how several processes divide a step
+    "data": "each its own pictures, gradients averaged",
+    "columns": "each column of the net its own process, which meet where the net crosses; pairs of processes divide the pictures",
+    "2014": "convolutions by pictures, fully connected layers by units",
+}
+
+
+def group(device, scheme="data"):
     """The processes that torchrun started, joined; or Alone."""
+    if scheme not in SCHEMES:
+        raise Misused(f"there is no scheme {scheme!r}: {nearest(scheme, SCHEMES)}")
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        if scheme != "data":
+            raise Misused(f"the scheme {scheme} is for several processes: torchrun --nproc-per-node 2 -m alexnet train ...")
         return Alone()
-    return Group(device)
+    return Group(device, scheme)
 
 
 def device_of(device):
@@ -34,10 +47,13 @@ def share(total, rank, count):
 
 
 class Alone:
-    rank, count = 0, 1
+    rank, count, scheme = 0, 1, "data"
+    scale = copies = 1
 
     def share(self, total):
         return 0, total
+
+    rows = share
 
     def wrapped(self, net):
         return net
@@ -65,7 +81,7 @@ class Alone:
 class Group:
     """gloo between CPUs, nccl between GPUs; small things always go by gloo, past the device."""
 
-    def __init__(self, device):
+    def __init__(self, device, scheme):
         import torch.distributed as dist
 
         self.dist, self.began = dist, not dist.is_initialized()
@@ -75,10 +91,23 @@ class Group:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
         self.small = dist.new_group(backend="gloo")
-        self.sums = dist.new_group()  # apart from the gradients' own, whose exchange goes on meanwhile
+        self.sums = self.units = dist.new_group()  # apart from the gradients' own, whose exchange goes on meanwhile
+        self.scheme, self.column, self.copies = scheme, self.rank % 2, 2 if scheme == "columns" else 1
+        self.scale = {"data": self.count, "columns": 0.5, "2014": 1}[scheme]  # of a process's loss, by what becomes of gradients
+        if scheme == "columns":
+            if self.count % 2:
+                raise Misused(f"the scheme columns wants pairs of processes, and there are {self.count}.")
+            pairs = [dist.new_group([at, at + 1]) for at in range(0, self.count, 2)]
+            self.units = pairs[self.rank // 2]
+            self.same_column = [dist.new_group(range(at, self.count, 2)) for at in (0, 1)][self.column]
 
     def share(self, total):
+        """Of pictures that are measured, or trained on under `data` and `2014`."""
         return share(total, self.rank, self.count)
+
+    def rows(self, total):
+        """Of a joined batch: both columns have the same."""
+        return share(total, self.rank // self.copies, self.count // self.copies)
 
     def wrapped(self, net):
         """Gradients are averaged while the backward pass goes on; batch norm's statistics are the joined batch's already."""
@@ -90,11 +119,15 @@ class Group:
                                        device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def adding(self, net):
-        return net.no_sync()
+        return net.no_sync() if self.scheme == "data" else nullcontext()
 
     def summed(self, tensor):
         """The sum over all processes, through which gradients flow."""
-        return Summed.apply(tensor, self)
+        return Summed.apply(tensor, self.dist, self.sums)
+
+    def summed_rows(self, tensor):
+        """Over those with the same column and other pictures."""
+        return Summed.apply(tensor, self.dist, self.same_column)
 
     def gathered(self, thing):
         """[each process's thing], by rank: numbers, arrays."""
@@ -120,14 +153,14 @@ class Summed(torch.autograd.Function):
     """What one process adds to the sum, every process's loss depends on: so gradients are summed too."""
 
     @staticmethod
-    def forward(context, tensor, group):
-        context.group = group
+    def forward(context, tensor, dist, group):
+        context.dist, context.group = dist, group
         tensor = tensor.clone()
-        group.dist.all_reduce(tensor, group=group.sums)
+        dist.all_reduce(tensor, group=group)
         return tensor
 
     @staticmethod
     def backward(context, gradient):
         gradient = gradient.clone()
-        context.group.dist.all_reduce(gradient, group=context.group.sums)
-        return gradient, None
+        context.dist.all_reduce(gradient, group=context.group)
+        return gradient, None, None

@@ -28,6 +28,7 @@ from alexnet.net import AlexNet
 from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, mean_of, parts
 from alexnet.progress import Progress, say, seconds
 from alexnet.signals import Signals
+from alexnet.towers import Towers
 
 LOOK_EVERY = 0.5  # seconds between readings of the loss off the device
 
@@ -46,6 +47,7 @@ def train(
     holdout: Annotated[float, "instead of --select: this share of train, held out by seed"] = 0.0,
     device: Annotated[str, "auto, cpu, cuda, cuda:N, mps"] = "auto",
     workers: Annotated[int, "threads that read ahead"] = 2,
+    scheme: Annotated[str, "of several processes: data, columns or 2014 (docs/scale.md)"] = "data",
     find_rate: Annotated[str, "do not train: try rates from far too low to far too high; the plot's PNG or SVG", "FILE"] = None,
     on_epoch=None,
     **changes,
@@ -56,7 +58,7 @@ def train(
         raise Misused("train wants --out RUN, the folder that the run is kept in.")
     scratch = tempfile.TemporaryDirectory() if find_rate else None
     run, device = rundir.RunDir(scratch.name if find_rate else out), pick(parallel.device_of(device))
-    group = parallel.group(device)
+    group = parallel.group(device, scheme)
     if group.rank:
         group.wait()  # the first settles what is trained, and writes it down
     else:
@@ -112,7 +114,7 @@ class Loop:
         self.optimiser = optim.optimiser(self.net, recipe)
         self.average = optim.Average(self.net) if recipe.averaging else None
         self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
-        self.model = self.group.wrapped(self.net)
+        self.model = Towers(self.net, self.group) if self.group.scheme != "data" else self.group.wrapped(self.net)
         self.compiled, self.cold = compiled(self.model, recipe.compile, device), True
         self.steps = order.steps(len(self.feed), recipe.batch_size)
         self.plateau = optim.Plateau()
@@ -160,13 +162,13 @@ class Loop:
 
     def own(self, places):
         """This process's share of a joined batch."""
-        return places[slice(*self.group.share(len(places)))]
+        return places[slice(*self.group.rows(len(places)))]
 
     def one_step(self, pictures, labels):
         """pictures, labels: this process's rows of the joined batch. What chance decides is drawn for all of it."""
         recipe, at = self.recipe, (self.seed, self.epoch, self.step)
         joined = len(labels) if self.group.count == 1 else order.size(len(self.feed), recipe.batch_size, self.step)
-        first = self.group.share(joined)[0]
+        first = self.group.rows(joined)[0]
         now = self.settings(self.step)
         optim.apply(self.optimiser, now)
         crop = augment.side(self.net.row.crop, now.side)
@@ -184,8 +186,10 @@ class Loop:
                 logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
                 loss = augment.mixed(partial(F.cross_entropy, logits, label_smoothing=recipe.smoothing, reduction="sum"),
                                      labels[piece], draws.share)
-                (loss * (self.group.count / joined)).backward()  # the processes' gradients are averaged
+                (loss * (self.group.scale / joined)).backward()
             total += loss.detach()
+        if self.group.scheme != "data":
+            self.model.reduce()
         self.optimiser.step()
         if self.average:
             self.average.update(self.net, recipe.averaging, self.epoch * self.steps + self.step)
@@ -242,6 +246,7 @@ class Loop:
         return net
 
     def measure(self):
+        self.join()
         began, member = time.monotonic(), Member(self.measured_net(), self.mean, device=self.device, precision=self.precision)
 
         def tell(count):
@@ -253,7 +258,7 @@ class Loop:
             found = measure([member], self.chosen_feed, tell=tell, gathered=self.group.gathered)
         self.ledger.add("evaluation", time.monotonic() - began)
         self.ledger.reach(found["top1_error"], epoch=self.epoch + 1, images=self.images)
-        total, count = map(sum, zip(*self.group.gathered(self.totals.tolist())))
+        total, count = (sum(each) / self.group.copies for each in zip(*self.group.gathered(self.totals.tolist())))
         line = {"epoch": self.epoch + 1, "images": int(count), "train_loss": total / max(count, 1), "val_images": found["images"],
                 "val_top1_error": found["top1_error"], "val_top5_error": found["top5_error"], "log_loss": found["log_loss"],
                 "lr": self.rate(), "images_per_second": count / max(self.ledger.trained(), 1e-9),
@@ -295,6 +300,7 @@ class Loop:
         if self.bad.item() >= 0:
             self.look()
         began = time.monotonic()
+        self.join()
         if self.group.rank == 0:
             self.run.save("last", keeping.files(self))
         self.group.wait()
@@ -310,6 +316,15 @@ class Loop:
         if late and not caught:
             self.save()
         self.leave_if_asked(caught)
+
+    def join(self):
+        """Where each process has stepped its own part of the weights: the whole, velocities and averages with it."""
+        if self.group.scheme == "data":
+            return
+        averages = dict(zip(optim.tracked_names(self.net), self.average.values)) if self.average else {}
+        self.model.join({name: [value, *filter(torch.is_tensor, self.optimiser.state.get(value, {}).values()),
+                                *([averages[name]] if name in averages else [])]
+                         for name, value in self.net.state_dict(keep_vars=True).items() if value.dim()})
 
     def leave_if_asked(self, caught):
         if caught:

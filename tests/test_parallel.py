@@ -91,6 +91,23 @@ def test_pieces_of_a_batch_add_up_to_it(store, tmp_path):
     assert furthest(tmp_path / "whole", tmp_path / "pieces") < 1e-10
 
 
+def test_each_column_its_own_process(store, alone, tmp_path):
+    """The paper's own parallelism, also where the last batch is short: as the grouped net in one process."""
+    out, line = alone
+    lines = trained(2, store, tmp_path / "run", scheme="columns")
+    assert furthest(out, tmp_path / "run") < 1e-10
+    assert all(other["images"] == 128 and other["val_top1_error"] == line["val_top1_error"] for other in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme, count", [("2014", 2), ("2014", 4), ("columns", 4)])
+@pytest.mark.parametrize("net", ["tiny64", "tiny64,norm=batch"])
+def test_units_and_pictures_divided_are_the_whole_net(store, tmp_path, scheme, count, net):
+    trained(1, store, tmp_path / "1", net=net)
+    trained(count, store, tmp_path / "n", net=net, scheme=scheme)
+    assert furthest(tmp_path / "1", tmp_path / "n") < 1e-10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("net", ["tiny64", "tiny64,norm=batch"])
 def test_three_and_four_processes_are_one(store, tmp_path, net):

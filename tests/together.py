@@ -27,7 +27,8 @@ def main(store, out, settings):
     augment.augment, augment.views = widened(augment.augment), widened(augment.views)
     torch.set_default_dtype(torch.float64)
     line = alexnet.train(store, out=out, resume=True, precision="float32", **json.loads(settings))
-    print(json.dumps({key: line[key] for key in ("train_loss", "val_top1_error", "log_loss", "images", "val_images")}))
+    answer = {key: line[key] for key in ("train_loss", "val_top1_error", "log_loss", "images", "val_images")}
+    sys.stdout.write(json.dumps(answer) + "\n")  # at once: several write into one pipe
 
 
 if __name__ == "__main__":
