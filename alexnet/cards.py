@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.errors import Misused, Refused, nearest
-from alexnet.places import digest
+from alexnet.places import cache_folder, digest
+from alexnet.rundir import replace_file
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
@@ -18,8 +19,11 @@ TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", 
 
 
 def find(model=None):
-    """The weights file that a MODEL means: a name that ships, a run folder (its best, else its last), or a file."""
+    """The weights file that a MODEL means: a name that ships, a run folder (its best, else its last), a file, or what is fetched:
+    `torchvision` and `hf:OWNER/REPO`."""
     path = Path(model or "default")
+    if (str(model) == "torchvision" or str(model).startswith("hf:")) and not path.exists():
+        return fetched(str(model))
     ships = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
     if str(path) in ships and not path.exists():
         return ships[str(path)]
@@ -32,6 +36,52 @@ def find(model=None):
         raise Misused(f"there is no model {str(path)!r}: name a run folder, a weights file, or one that ships; "
                       f"{nearest(path, ships)}")
     return path
+
+
+def fetched(model):
+    """A weights file of ours made from what is fetched, once, in the cache folder."""
+    from alexnet.exchange import fetch
+
+    name, read = fetch.source(model)
+    file = cache_folder() / "models" / f"{name}.safetensors"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_found(file, read(own))
+    return file
+
+
+def own(path):
+    """(card, tensors) of a file that we wrote; None for another program's safetensors."""
+    with open(path, "rb") as file:
+        try:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 100_000_000)))
+        except ValueError:
+            return None
+    if "card" not in header.get("__metadata__", {}):
+        return None
+    with WeightsFile(path) as stored:
+        return stored.card, stored.arrays()
+
+
+def card(row, *, classes, size, centring, **facts):
+    """What every weights file says of itself; facts: recipe, data, errors, epoch, note, temperature."""
+    from alexnet.data.picture import RESAMPLING
+
+    known = {"recipe": {}, "data": {}, "errors": [], "epoch": 0, "note": "", "temperature": 1.0}
+    return {"format": FORMAT, "net": row.name, "row": row.spec(), "classes": [list(c) for c in classes], "size": size,
+            "crop": row.crop, "resampling": RESAMPLING, "centring": centring, **known, **facts}
+
+
+def write_found(path, found):
+    """What exchange/ found in a foreign file, as a weights file of ours."""
+    from safetensors.numpy import save
+
+    made = card(found.row, classes=found.classes, size=found.size, centring="colour" if found.mean.shape[1:] == (1, 1) else "image")
+    kept = ("recipe", "data", "errors", "epoch", "note", "temperature")
+    made |= {key: value for key, value in found.facts.items() if key in kept}
+    content = save({**found.tensors, "mean": found.mean}, metadata={"card": json.dumps(made, ensure_ascii=False)})
+    replace_file(Path(path), content)
+    return made
 
 
 def read_card(model=None):

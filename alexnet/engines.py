@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from alexnet import cards, compiled, nets, processor
+from alexnet.by_torch import Torch
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.exchange import graph
-from alexnet.exchange.backends import PRECISIONS, UNITS, OnnxRuntime, OpenVino, Torch
+from alexnet.exchange.backends import PRECISIONS, UNITS, OnnxRuntime, OpenVino
 
 BATCH = 64  # pictures that go through at once; more come in parts
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from alexnet import nets
+from alexnet import cards, nets
 from alexnet.cards import FORMAT, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
-from alexnet.data.picture import RESAMPLING
 from alexnet.errors import Refused
 from alexnet.net import AlexNet
 from alexnet.rundir import replace_file
@@ -19,9 +18,7 @@ __all__ = ["FORMAT", "SHIPPED", "card", "copy_into", "find", "pack", "read", "re
 
 def card(net, *, classes, size, centring, **facts):
     """What every weights file says of itself; facts: recipe, data, errors, epoch, note, temperature."""
-    known = {"recipe": {}, "data": {}, "errors": [], "epoch": 0, "note": "", "temperature": 1.0}
-    return {"format": FORMAT, "net": net.row.name, "row": net.row.spec(), "classes": [list(c) for c in classes], "size": size,
-            "crop": net.row.crop, "resampling": RESAMPLING, "centring": centring, **known, **facts}
+    return cards.card(net.row, classes=classes, size=size, centring=centring, **facts)
 
 
 def pack(net, mean, card, *, dtype=None):

@@ -14,6 +14,7 @@ import numpy as np
 
 from alexnet import nets
 from alexnet.errors import Refused
+from alexnet.exchange.raw import square
 from alexnet.nets import layers
 
 OPSET, IR = 17, 8
@@ -33,13 +34,14 @@ class Weights(NamedTuple):
     temperature: float = 1.0
 
 
-def model(weights, *, bare=False, ranges=None, watched=False, norm="band", apart=None):
+def model(weights, *, bare=False, raw=False, ranges=None, watched=False, norm="band", apart=None):
     """The onnx.ModelProto. uint8 (B, size, size, 3) "pictures" -> float32 (B, classes) "probabilities"; bare: centred float32
-    (B, 3, crop, crop) "batch" -> "logits". ranges: layer -> (least, largest) of what it sees; those layers work in int8.
-    watched: what each product sees is an output too, under `sees(layer)`, for the ranges. norm: "band", or ONNX's own "lrn".
+    (B, 3, crop, crop) "batch" -> "logits"; raw: one uint8 (H, W, 3) "picture" of any size -> (1, classes).
+    ranges: layer -> (least, largest) of what it sees; those layers work in int8. watched: what each product
+    sees is an output too, under `sees(layer)`, for the ranges. norm: "band", or ONNX's own "lrn".
     apart: what standing_apart gives, weights that are inputs of the graph then, so that they are not copied."""
     check(weights)
-    return _Graph(weights, norm=norm, ranges=ranges or {}, watched=watched, apart=apart).whole(bare)
+    return _Graph(weights, norm=norm, ranges=ranges or {}, watched=watched, apart=apart).whole(bare, raw)
 
 
 def standing_apart(weights, ranges=None):
@@ -116,12 +118,15 @@ class _Graph:
         self.shapes = nets.shapes(self.row, weights.classes)
         self.nodes, self.constants, self.outputs = [], [], []
 
-    def whole(self, bare):
+    def whole(self, bare, raw=False):
         from onnx import TensorProto, helper
 
         crop, size = self.row.crop, self.weights.size
         if bare:
             given, x = helper.make_tensor_value_info("batch", TensorProto.FLOAT, ["B", 3, crop, crop]), "batch"
+        elif raw:
+            given = helper.make_tensor_value_info("picture", TensorProto.UINT8, ["H", "W", 3])
+            x = self.cut(square(self, "picture", size), [2, 3])
         else:
             given, x = helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["B", size, size, 3]), self.centred("pictures")
         answer, x = ("logits" if bare else "probabilities"), self.layers(x)
@@ -130,7 +135,7 @@ class _Graph:
                 x = self.add("Div", x, self.constant(np.float32(self.weights.temperature)))
             x = self.add("Softmax", x, axis=1)
         self.add("Identity", x, name=answer)
-        outputs = [helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["B", self.weights.classes])]
+        outputs = [helper.make_tensor_value_info(answer, TensorProto.FLOAT, [1 if raw else "B", self.weights.classes])]
         outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self.outputs]
         inputs = [given, *(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
                            for name, value in (self.apart or {}).items())]
@@ -146,10 +151,14 @@ class _Graph:
         return name
 
     def constant(self, value, name=None):
+        """A single number becomes a list of one."""
+        return self.number(np.ascontiguousarray(value), name)
+
+    def number(self, value, name=None):
         from onnx import numpy_helper
 
         name = name or f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def part(self, x, first, last, axes, steps=None):
@@ -162,10 +171,15 @@ class _Graph:
 
     def centred(self, x):
         """Stored pictures to the central crop minus the mean: (B, S, S, 3) to (B, 3, crop, crop)."""
+        return self.cut(x, [1, 2])
+
+    def cut(self, x, axes):
+        """The central crop minus the mean, where rows and columns are these axes."""
         far = self.weights.size - self.row.crop
         if far:
-            x = self.part(x, far // 2, far // 2 + self.row.crop, [1, 2])
-        x = self.add("Transpose", self.add("Cast", x, to=1), perm=[0, 3, 1, 2])  # 1: float32
+            x = self.part(x, far // 2, far // 2 + self.row.crop, axes)
+        if axes == [1, 2]:
+            x = self.add("Transpose", self.add("Cast", x, to=1), perm=[0, 3, 1, 2])  # 1: float32
         return self.add("Sub", x, self.constant(self.weights.mean[None].astype(np.float32)))
 
     # ---- the row, downward, as in net.py ---------------------------------------------------------------------------------
