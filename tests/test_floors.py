@@ -27,7 +27,6 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "printing": 0,
     "predictions": 0,
     "processor": 0,
-    "evaluated": 5,  # how evaluate's answer is printed
     "net": 1,
     "data": 1,
     "ledger": 0,
@@ -52,7 +51,6 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "transfer": 5,
     "convert": 4.9,
     "export": 5,  # which reads back what it wrote
-    "exchanged": 5,
     "explain": 5,
     "inspection": 5,
     "machine": 1,
@@ -97,7 +95,6 @@ WITHOUT_TORCH = (
     "data/sample",
     "figures",
     "printing",
-    "evaluated",
     "drawing",
     "nets",
     "recipes",
@@ -110,6 +107,7 @@ WITHOUT_TORCH = (
     "cards",
     "engines",
     "exchange/graph",
+    "serve",
     "gate",
 )
 
