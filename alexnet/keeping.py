@@ -48,6 +48,14 @@ def put_back(loop, files):
     return facts["log_size"], facts["environment"]
 
 
+def by_weight(loop):
+    """{name: [a weight or statistic, its velocity, its average]}, where there are any: what steps with it."""
+    averages = dict(zip(optim.tracked_names(loop.net), loop.average.values)) if loop.average else {}
+    return {name: [value, *filter(torch.is_tensor, loop.optimiser.state.get(value, {}).values()),
+                   *([averages[name]] if name in averages else [])]
+            for name, value in loop.net.state_dict(keep_vars=True).items() if value.dim()}
+
+
 def velocities(loop):
     for name, parameter in loop.net.named_parameters():
         for value in loop.optimiser.state.get(parameter, {}).values():

@@ -26,8 +26,9 @@ EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_se
 
 
 class RunDir:
-    def __init__(self, path):
-        self.path = Path(path)
+    def __init__(self, path, writes=True):
+        """writes: of several processes that share the folder, one writes and the others read."""
+        self.path, self.writes = Path(path), writes
         self.checkpoints = self.path / "checkpoints"
         self.events = None  # TensorBoard's writer, once there is something to write
 
@@ -49,9 +50,13 @@ class RunDir:
         return json.loads(file.read_text()) if file.exists() else None
 
     def write(self, name, value):
+        if not self.writes:
+            return
         replace_file(self.path / name, json.dumps(value, indent=1, ensure_ascii=False).encode())
 
     def log(self, event, **facts):
+        if not self.writes:
+            return
         with open(self.path / "log.jsonl", "a") as file:
             file.write(json.dumps({"event": event, **facts}) + "\n")
         if event == "epoch":
@@ -64,6 +69,8 @@ class RunDir:
 
     def cut_log(self, size):
         """Forget what was logged after the checkpoint that the run goes on from: it will happen again."""
+        if not self.writes:
+            return
         if self.log_size() > size:
             os.truncate(self.path / "log.jsonl", size)
         self._write_metrics()

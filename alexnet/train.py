@@ -57,8 +57,9 @@ def train(
     if not out and not find_rate:
         raise Misused("train wants --out RUN, the folder that the run is kept in.")
     scratch = tempfile.TemporaryDirectory() if find_rate else None
-    run, device = rundir.RunDir(scratch.name if find_rate else out), pick(parallel.device_of(device))
+    device = pick(parallel.device_of(device))
     group = parallel.group(device, scheme)
+    run = rundir.RunDir(scratch.name if find_rate else out, writes=group.rank == 0)
     if group.rank:
         group.wait()  # the first settles what is trained, and writes it down
     else:
@@ -90,8 +91,7 @@ def train(
     if group.rank == 0:
         group.wait()
     environment = rundir.environment(device, command=" ".join(sys.argv), data_fingerprint=training.split.fingerprint)
-    if group.rank == 0:
-        run.write("environment.json", run.read("environment.json") or environment)
+    run.write("environment.json", run.read("environment.json") or environment)
     with Signals() as signals:
         loop = Loop(run, recipe, config, training, chosen, device=device, workers=workers, signals=signals,
                     environment=environment, began=began, group=group)
@@ -273,7 +273,7 @@ class Loop:
         if self.best is None or error < self.best["top1_error"]:
             self.since_best = 0
             self.best = {"epoch": line["epoch"], "top1_error": error, "top5_error": line["val_top5_error"]}
-            if self.group.rank == 0:
+            if self.run.writes:
                 best = {"weights.safetensors": keeping.weights_file(self), "loop.json": json.dumps(self.best).encode()}
                 self.run.save("best", best)
         ended = line["epoch"] >= recipe.epochs
@@ -287,8 +287,7 @@ class Loop:
             self.finished = f"after the {recipe.stop_minutes:g} minutes asked for"
         elif recipe.stop_patience and self.since_best >= recipe.stop_patience:
             self.finished = f"after {recipe.stop_patience} epochs without a better error"
-        if self.group.rank == 0:
-            self.run.log("epoch", **line)
+        self.run.log("epoch", **line)
         self.epoch, self.step = self.epoch + 1, 0
         self.totals.zero_()
         self.ledger.close()
@@ -301,7 +300,7 @@ class Loop:
             self.look()
         began = time.monotonic()
         self.join()
-        if self.group.rank == 0:
+        if self.run.writes:
             self.run.save("last", keeping.files(self))
         self.group.wait()
         self.saved = time.monotonic()
@@ -318,19 +317,14 @@ class Loop:
         self.leave_if_asked(caught)
 
     def join(self):
-        """Where each process has stepped its own part of the weights: the whole, velocities and averages with it."""
-        if self.group.scheme == "data":
-            return
-        averages = dict(zip(optim.tracked_names(self.net), self.average.values)) if self.average else {}
-        self.model.join({name: [value, *filter(torch.is_tensor, self.optimiser.state.get(value, {}).values()),
-                                *([averages[name]] if name in averages else [])]
-                         for name, value in self.net.state_dict(keep_vars=True).items() if value.dim()})
+        """Where each process has stepped its own part of the weights: make them whole."""
+        if self.group.scheme != "data":
+            self.model.join(keeping.by_weight(self))
 
     def leave_if_asked(self, caught):
         if caught:
             self.save()
-            if self.group.rank == 0:
-                say(f"stopped and saved; --resume goes on from here: {self.run.path}")
+            say(f"stopped and saved; --resume goes on from here: {self.run.path}")
             raise KeyboardInterrupt if caught == signal.SIGINT else SystemExit(143)
 
     def begin(self):
@@ -340,8 +334,6 @@ class Loop:
         only = tuple(filter(None, self.config["copy"].split(",")))
         lines = weights.copy_into(self.net, self.config["from"], classes=self.split.classes, only=only)
         self.average = optim.Average(self.net) if self.average else None
-        if self.group.rank:
-            return
         self.run.log("from", model=self.config["from"], layers=lines)
         for line in lines:
             say(f"{line['layer']:<12}{'copied' if line['copied'] else 'new: ' + line['why']}")
@@ -352,9 +344,8 @@ class Loop:
             self.begin()
             return
         log_size, environment = keeping.put_back(self, files)
-        if self.group.rank == 0:
-            self.run.cut_log(log_size)
-            other = rundir.differences(environment, self.environment)
-            self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now(), **({"other": other} if other else {}))
-            if other:
-                say(f"this run was made with {', '.join(other)}: it goes on, but no longer bit for bit as it would have there.")
+        self.run.cut_log(log_size)
+        other = rundir.differences(environment, self.environment)
+        self.run.log("resumed", epoch=self.epoch, step=self.step, at=rundir.now(), **({"other": other} if other else {}))
+        if other:
+            say(f"this run was made with {', '.join(other)}: it goes on, but no longer bit for bit as it would have there.")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from alexnet import answers, cli
 from alexnet.errors import Misused, Refused
+from alexnet.words import arguments, read_words
 
 KEYS_OF_AN_EPOCH = [
     "epoch",
@@ -58,7 +59,7 @@ def sheet(
 
 
 def read(*words, function=sheet):
-    return cli.read_words("nets", function, list(words))
+    return read_words("nets", function, list(words), about="")
 
 
 def test_options_are_read_off_the_signature():
@@ -107,7 +108,7 @@ def test_fields_of_the_recipe_are_options_of_train():
 
     given, _ = read("STORE", "--out", "RUN", "--epochs", "3", "--no-reflect", "--crop", "resized", function=train.train)
     assert given.keywords == {"out": "RUN", "epochs": 3, "reflect": False, "crop": "resized"}
-    known = {argument.name for argument in cli.arguments(train.train)}
+    known = {argument.name for argument in arguments(train.train)}
     assert set(recipes.options()) <= known
 
 
