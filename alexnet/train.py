@@ -310,9 +310,10 @@ class Loop:
         """What one process is asked, or its clock says, all of them do at the same step."""
         if self.group.count > 1 and self.step % parallel.AGREE_EVERY and self.step < self.steps:
             return
-        late = time.monotonic() - self.saved > self.recipe.save_minutes * 60
+        late = self.signals.wanted or time.monotonic() - self.saved > self.recipe.save_minutes * 60
         caught, late = self.group.agreed(self.signals.caught or 0, int(late))
         if late and not caught:
+            self.signals.wanted = False
             self.save()
         self.leave_if_asked(caught)
 

@@ -38,7 +38,7 @@ def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("name", ["paper", "data", "performance", "design", "LOG", "gpu-jobs"])
+@pytest.mark.parametrize("name", ["paper", "data", "performance", "design", "LOG", "gpu-jobs", "scale", "serve", "exchange"])
 def test_files_that_the_docs_name_exist(name):
     text = (ROOT / "docs" / f"{name}.md").read_text()
     for file in re.findall(r"`((?:alexnet|data|ops|tests|benches|experiments)/[\w/]+\.py)", text):

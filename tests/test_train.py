@@ -120,6 +120,20 @@ def test_signals_finish_the_step_save_and_say_so(store, whole, tmp_path, number,
     assert rundir.RunDir(run).load("last")
 
 
+def test_sigusr1_saves_and_goes_on(monkeypatch, store, whole, tmp_path):
+    real, seen = loop.Loop.one_step, []
+
+    def one_step(self, *batch):
+        real(self, *batch)
+        seen.append((tmp_path / "run" / "checkpoints" / "last").exists())
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(loop.Loop, "one_step", one_step)
+    alexnet.train(store, out=tmp_path / "run", **SHORT)
+    assert seen[:5] == [False, False, False, True, True] and same(final(whole), final(tmp_path / "run"))
+
+
 def test_a_finished_run_says_so(store, whole, capsys):
     before = final(whole)
     answer = alexnet.train(store, out=whole, resume=True, **SHORT)
