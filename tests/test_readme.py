@@ -1,10 +1,16 @@
 """The README's commands run as a reader would run them, its table is what results/ says, and the licence is where it says."""
 
+import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -26,6 +32,36 @@ def test_the_commands_of_the_readme_run_one_after_the_other(pictures, tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_the_script_of_the_readme_ends_in_a_service(pictures, tmp_path):
+    os.symlink(pictures / "train", tmp_path / "photos")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
+    script = script.replace('out="mine"', 'out="mine", epochs=1').replace("serve(", f"serve(port={port}, ")
+    with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert any(f":{port}/" in line for line in process.stderr), "it ended before it listened"
+            picture = next((pictures / "val").rglob("*.png")).read_bytes()
+            found = [answer(f"http://127.0.0.1:{port}/v1/{verb}?top=3", picture) for verb in ("predict", "search")]
+            assert len(found[0]["predictions"][0]["top"]) == 3 and len(found[1]["results"][0]["neighbours"]) == 3
+        finally:
+            process.terminate()
+    assert process.returncode == -signal.SIGTERM and (tmp_path / "mine" / "report.html").exists()
+
+
+def answer(address, picture):
+    for _ in range(100):
+        try:
+            return json.load(urlopen(Request(address, picture), timeout=60))
+        except ConnectionError:
+            time.sleep(0.1)
+        except URLError as error:  # it has said where it will listen, and does in a moment
+            assert isinstance(error.reason, ConnectionError), error
+            time.sleep(0.1)
+    raise AssertionError(f"{address} never answered")
+
+
 @pytest.mark.parametrize("page", tables.PAGES)
 def test_the_tables_are_what_the_results_say(page):
     text = (ROOT / page).read_text()
@@ -33,7 +69,7 @@ def test_the_tables_are_what_the_results_say(page):
 
 
 def test_the_readme_is_one_screen_and_its_links_lead_somewhere():
-    assert len(TEXT.splitlines()) <= 55
+    assert len(TEXT.splitlines()) <= 60
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert (ROOT / target).exists(), target
 
