@@ -120,18 +120,31 @@ def test_signals_finish_the_step_save_and_say_so(store, whole, tmp_path, number,
     assert rundir.RunDir(run).load("last")
 
 
-def test_sigusr1_saves_and_goes_on(monkeypatch, store, whole, tmp_path):
-    real, seen = loop.Loop.one_step, []
+SIGUSR1 = """
+import json, os, signal, sys
+import alexnet
+from alexnet.train import Loop
 
-    def one_step(self, *batch):
-        real(self, *batch)
-        seen.append((tmp_path / "run" / "checkpoints" / "last").exists())
-        if len(seen) == 3:
-            os.kill(os.getpid(), signal.SIGUSR1)
+store, out, settings = sys.argv[1:]
+real, seen = Loop.one_step, []
 
-    monkeypatch.setattr(loop.Loop, "one_step", one_step)
-    alexnet.train(store, out=tmp_path / "run", **SHORT)
-    assert seen[:5] == [False, False, False, True, True] and same(final(whole), final(tmp_path / "run"))
+def one_step(self, *batch):
+    real(self, *batch)
+    seen.append(os.path.exists(out + "/checkpoints/last"))
+    if len(seen) == 3:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+Loop.one_step = one_step
+alexnet.train(store, out=out, **json.loads(settings))
+print(json.dumps(seen))
+"""
+
+
+def test_sigusr1_saves_and_goes_on(store, whole, tmp_path):
+    words = [sys.executable, "-c", SIGUSR1, str(store), str(tmp_path / "run"), json.dumps(SHORT)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[:5] == [False, False, False, True, True] and same(final(whole), final(tmp_path / "run"))
 
 
 def test_a_finished_run_says_so(store, whole, capsys):
