@@ -84,7 +84,7 @@ def run(words):
         given.keywords[hook] = watched(show.one, given.keywords.get("out")) if verb == "train" else show.one  # each as it comes
         function(*given.positionals, **given.keywords)
         if verb == "train" and "find_rate" not in given.keywords and leads():
-            say(f"report: {explained(given.keywords['out'])}")
+            say(f"report: {explained(given.keywords['out'], anew=show.count > 0)}")
     else:
         show.all(function(*given.positionals, **given.keywords))
     return show.code
@@ -105,8 +105,10 @@ def watched(show, run):
     return each
 
 
-def explained(run):
-    """A run that was trained by the command has its report beside it."""
+def explained(run, *, anew):
+    """A run that was trained by the command has its report beside it; where no epoch was trained, the one it has."""
+    if not anew and os.path.exists(report := os.path.join(run, "report.html")):
+        return report
     from alexnet.explain import explain
 
     return explain(run)["report"]

@@ -83,6 +83,7 @@ def test_two_processes_are_one(store, alone, tmp_path):
         assert other["log_loss"] == pytest.approx(line["log_loss"], rel=1e-6)  # probabilities are kept in float32
 
 
+@pytest.mark.slow
 def test_pieces_of_a_batch_add_up_to_it(store, tmp_path):
     """Without batch norm, whose statistics are a piece's."""
     plain = {"net": "tiny64,norm=none", "epochs": 1, "recipe": "tiny"}
