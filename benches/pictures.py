@@ -191,7 +191,7 @@ def main():
     from benches.record import RESULTS
 
     keep_memory()
-    runs, pictures = (1, 200) if asked.quick else (5, 8192)  # eight shards: two processes have work, and starting them is little of it
+    runs, pictures = (1, 200) if asked.quick else (5, 8192)  # eight shards: starting two processes is little of the work
     files = sorted(path for path in asked.photographs.rglob("*") if path.suffix.lower() in (".jpeg", ".jpg"))
     photographs = [path.read_bytes() for path in files]
     with tempfile.TemporaryDirectory() as scratch:
