@@ -92,6 +92,7 @@ def test_pieces_of_a_batch_add_up_to_it(store, tmp_path):
     assert furthest(tmp_path / "whole", tmp_path / "pieces") < 1e-10
 
 
+@pytest.mark.slow
 def test_each_column_its_own_process(store, alone, tmp_path):
     """The paper's own parallelism, also where the last batch is short: as the grouped net in one process."""
     out, line = alone

@@ -93,6 +93,7 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_command_and_another_number_of_workers(store, whole, tmp_path):
     """A real process, really killed, wherever it happens to be; seeded, so that a failure can be seen again."""
     run, moments = tmp_path / "run", random.Random(7)
@@ -151,7 +152,9 @@ def test_a_finished_run_says_so(store, whole, capsys):
     before = final(whole)
     answer = alexnet.train(store, out=whole, resume=True, **SHORT)
     assert answer["epoch"] == 2 and "finished" in capsys.readouterr().err and same(before, final(whole))
+    (whole / "report.html").touch()
     assert subprocess.run(command(store, whole, "--resume"), capture_output=True).returncode == 0
+    assert not (whole / "report.html").stat().st_size  # nothing was trained, so nothing is drawn anew
 
 
 def test_the_runs_folder(whole):
