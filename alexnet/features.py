@@ -55,11 +55,6 @@ def features(
             "refused_pictures": [{"path": names[at], "error": why} for at, why in list(errors.items())[:NAMED]]}
 
 
-def of_squares(clf, squares, layer=None):
-    """uint8 (B, size, size, 3) -> float32 (B, units)."""
-    return clf.layer(squares, layer)
-
-
 def of_split(clf, split, *, layer=None, positions=None):
     """Every picture of a store's split, or those at these positions, from the central view: float32 (N, units)."""
     positions = np.arange(len(split)) if positions is None else np.asarray(positions)

@@ -53,15 +53,17 @@ def may_keep(model):
         raise Refused(f"{path} cannot be written, and its card keeps the temperature: copy the file and name the copy.")
 
 
-def keep(model, temperature):
-    """Put the temperature into the card of the model's weights file. In a run the checkpoint is replaced whole, with its sums."""
+def keep(model, temperature=None, **facts):
+    """Put the temperature, or other facts, on the card of the model's weights file. In a run the checkpoint is replaced whole, with
+    its sums."""
+    facts |= {"temperature": temperature} if temperature else {}
     path = Path(weights.find(model))
     folder = path.parent
     checkpoint = (folder / "sums.json").exists()
     files = whole(folder) if checkpoint else {path.name: path.read_bytes()}
     if not files:
         raise Refused(f"{folder} is damaged, its files do not match their checksums: name another checkpoint of the run.")
-    files[path.name] = with_facts(files[path.name], temperature=temperature)
+    files[path.name] = with_facts(files[path.name], **facts)
     try:
         if checkpoint:
             run = RunDir(folder.parent.parent)

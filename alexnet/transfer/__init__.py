@@ -63,7 +63,7 @@ def transfer(
             found |= _fine_tuned(out, backbone.card, store, tune, found, epochs=epochs, seed=seed, device=device)
     model = out / "checkpoints" / "best" / "weights.safetensors"
     found |= finishing.calibrated(model, store, tune)
-    found |= finishing.reported(model, store, evaluate)
+    found |= finishing.reported(model, store)
     if previous:
         found |= _compared(previous, model, store)
     licence = cards.read_card(model)["data"].get("licence")

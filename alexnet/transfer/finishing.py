@@ -11,7 +11,6 @@ from alexnet import cards, classifier
 from alexnet.data import sample
 from alexnet.data import store as stores
 from alexnet.evaluate import evaluate, temperature
-from alexnet.rundir import RunDir, whole
 from alexnet.search import sheet
 
 ACCEPTED = 0.95  # of the held-out pictures that are answered rightly
@@ -26,7 +25,7 @@ def calibrated(model, store, split):
     clf, part = classifier.load(model), stores.open_split(store, split)
     sure, right = confidence(clf, part.pictures(np.arange(len(part))), part.labels)
     threshold = float(np.quantile(sure[right], 1 - ACCEPTED, method="lower")) if right.any() else 1.0
-    _put(model, unknown_below=threshold)
+    temperature.keep(model, unknown_below=threshold)
     with tempfile.TemporaryDirectory() as folder:
         sample.write(Path(folder) / "foreign", size=clf.card["size"], train=1, val=FOREIGN)
         files = sorted((Path(folder) / "foreign" / "val").rglob("*.png"))
@@ -44,22 +43,13 @@ def confidence(clf, squares, labels=None):
     return rows.max(1), None if labels is None else rows.argmax(1) == labels
 
 
-def _put(model, **facts):
-    """More on the card of a run's best weights."""
-    folder = Path(model).parent
-    files = whole(folder)
-    files["weights.safetensors"] = temperature.with_facts(files["weights.safetensors"], **facts)
-    run = RunDir(folder.parent.parent)
-    run.save(folder.name, files)
-
-
-def reported(model, store, measure):
+def reported(model, store):
     """Errors on val, one view and ten, on the answer and on the card."""
-    found = [measure(model, store=store, views=views, per_class=views == 1) for views in (1, 10)]
+    found = [evaluate(model, store=store, views=views, per_class=views == 1) for views in (1, 10)]
     errors = [{**{key: one[key] for key in KEPT}, "selected_on": "was chosen on this split" in one.get("note", "")}
               for one in found]
     before = [one for one in cards.read_card(model)["errors"] if one["split"] != "val"]
-    _put(model, errors=[*errors, *before])
+    temperature.keep(model, errors=[*errors, *before])
     return {"errors": errors, "worst": found[0]["classes"][:5], "confused": found[0]["confused"][:5]}
 
 
