@@ -152,3 +152,12 @@ def test_a_worker_that_is_killed_comes_back(store, alone, tmp_path):
     assert process.returncode == 0, said[-3000:]
     assert furthest(out, run) < 1e-10
     assert torch.isfinite(torch.cat([v.flatten().double() for v in weights_of(run).values()])).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["columns", "2014"])
+def test_bytes_exchanged_are_those_computed(scheme):
+    from benches import scale
+
+    found = scale.run(f"two processes, {scheme}", "tiny64", 16, 1)
+    assert found["sent"] == pytest.approx(scale.exchanged("tiny64", scheme, 2, 16), rel=0.01)  # norms and biases are few
