@@ -123,6 +123,17 @@ def test_formats_near_and_apart_are_read_alike(client, clf, kind):
     assert [(c["index"], c["probability"]) for c in found] == [(r.index, r.probability) for r in clf(data, top=5)]
 
 
+@pytest.mark.parametrize("sent", [b"", b"no picture at all", None])
+def test_past_the_framework_and_through_it_the_answer_is_the_same(client, photographs, sent):
+    """An address without options goes past the framework."""
+    sent = photographs[0].read_bytes() if sent is None else sent
+    past, through = (client.post(f"/v1/predict{options}", content=sent, headers={"Content-Type": "image/png"})
+                     for options in ("", "?top=5"))
+    assert past.status_code == through.status_code and past.content == through.content
+    assert past.headers["content-type"] == through.headers["content-type"]
+    assert 'route="/v1/predict",status="%d"' % past.status_code in client.get("/metrics").text
+
+
 def test_features_are_those_of_the_classifier(client, clf, photographs):
     data = photographs[0].read_bytes()
     found = client.post("/v1/features", content=data).json()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from alexnet import ops
+
 VIEWS = (1, 2, 5, 9, 10)
 
 
@@ -50,8 +52,9 @@ def resized_boxes(random, count, size, least_area):
     return np.concatenate([random.random((count, 2)) * (size - sides), sides], axis=1)
 
 
-def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=False):
-    """uint8 (B, S, S, 3) to centred float (B, 3, crop, crop), channels last in memory.
+def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=False, dtype=torch.float32):
+    """uint8 (B, S, S, 3) to centred float (B, 3, crop, crop), channels last in memory; every step is rounded to float32, the answer
+    to dtype. On a graphics card windows, reflections, mean and noise are one kernel.
 
     The mean is its central window whatever the crop and its reflection, as in the source. Colour noise: for each picture
     one shift, eigenvectors x (standard normal x stdevs x noise); then everything is divided by 1 + noise, as in the source.
@@ -59,17 +62,21 @@ def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=Fals
     device = pictures.device
     mirrored = torch.from_numpy(draws.mirrored).to(device)
     boxes = torch.from_numpy(draws.boxes).to(device, torch.float32 if resized else torch.int64)
+    shift = None
+    if noise:
+        shift = draws.noise * colour.stdevs * noise @ np.asarray(colour.vectors).T  # (B, 3)
+        shift = torch.from_numpy(shift).to(device, torch.float32)
+    if not resized and draws.share == 1 and (kernels := ops.kernels(pictures)):
+        return kernels.cut(pictures, boxes, mirrored, shift, mean, crop, 1 + noise, dtype, 1, crop)
     if resized:
         batch = less(resize(pictures, boxes, mirrored, crop), mean)
     else:
         cut = reflected(windows(pictures, boxes[:, 0], boxes[:, 1], crop), mirrored)
         batch = centred(cut, mean)
     if noise:
-        shift = draws.noise * colour.stdevs * noise @ np.asarray(colour.vectors).T  # (B, 3)
-        shift = torch.from_numpy(shift).to(device, batch.dtype)
         rows(batch).add_(shift.repeat(1, crop)[:, None])
         batch.div_(1 + noise)
-    return mixed(lambda one: one, batch, draws.share)
+    return mixed(lambda one: one, batch, draws.share).to(dtype)
 
 
 def mixed(function, things, share):
