@@ -7,7 +7,7 @@ demo: .venv/ready
 	$(BIN)/alexnet demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow

@@ -213,13 +213,9 @@ class Loop:
         loss = total / max(count, 1)
         self.alarm(loss)
         error = {"error": f"{self.line['val_top1_error']:.1%}"} if self.line else {}
+        steps = (self.recipe.epochs - self.epoch) * self.steps - self.step  # at this epoch's speed, without the measuring:
         return {"loss": f"{loss:.3f}", **error, "rate": f"{self.rate():.2g}", "waiting": f"{self.ledger.waiting():.0%}",
-                "in all": self.left()}
-
-    def left(self):
-        """How long the rest of the run takes at this epoch's speed, without the measuring."""
-        steps = (self.recipe.epochs - self.epoch) * self.steps - self.step
-        return seconds(self.ledger.trained() / max(self.step, 1) * steps)
+                "in all": seconds(self.ledger.trained() / max(self.step, 1) * steps)}
 
     def alarm(self, loss):
         """The oldest complaint about this network: the loss sits at ln(classes) for days and nobody says so."""
