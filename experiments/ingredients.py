@@ -11,9 +11,6 @@ Writes OUT/ingredients.json after every arm.
 
 import argparse
 import json
-import os
-import signal
-import threading
 from pathlib import Path
 
 from alexnet.cli import keep_memory
@@ -21,6 +18,7 @@ from alexnet.device import pick
 from alexnet.evaluate import evaluate
 from alexnet.rundir import environment, replace_file
 from alexnet.train import train
+from experiments.arms import stop_after
 
 INGREDIENTS = {  # what it is called: (2012, today)
     "batch norm": ({"net": "", "rate": 0.01}, {"net": "_batchnorm", "rate": 0.1}),
@@ -63,10 +61,7 @@ def main(words=None):
     parser.add_argument("--minutes", type=float, help="stop and save after so many")
     asked = parser.parse_args(words)
     keep_memory()
-    if asked.minutes:
-        timer = threading.Timer(asked.minutes * 60, os.kill, (os.getpid(), signal.SIGTERM))
-        timer.daemon = True
-        timer.start()
+    stop_after(asked.minutes)
     command = "python -m experiments.ingredients STORE OUT " + " ".join(
         f"--{name} {getattr(asked, name)}" for name in ("row", "epochs", "trials", "seeds"))
     found = {}

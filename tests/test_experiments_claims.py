@@ -9,10 +9,34 @@ import torch
 
 from alexnet import nets, ops
 from alexnet.data.store import open_split
+from alexnet.errors import Misused
 from alexnet.evaluate.passes import Member
 from alexnet.net import AlexNet
 from alexnet.nets.layers import Conv, Dense, ResponseNorm, Row
-from experiments import arms, columns, depth, inside, norms, paired, pools, relu, run, subsets, table, views_and_ensembles
+from experiments import (
+    arms,
+    columns,
+    depth,
+    inside,
+    norms,
+    paired,
+    pools,
+    pretraining,
+    relu,
+    run,
+    subsets,
+    table,
+    views_and_ensembles,
+)
+
+
+@pytest.fixture(autouse=True)
+def table_of_rows():
+    """Rows that experiments add do not outlive a test."""
+    before = dict(nets.ROWS)
+    yield
+    nets.ROWS.clear()
+    nets.ROWS.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +106,23 @@ def test_no_two_arms_are_the_same_net():
         assert len({one.name for one in rows}) == len(rows)
         for one in rows:
             assert AlexNet(one, classes=5, seed=0).eval()(torch.zeros(1, 3, 56, 56)).shape == (1, 5)
+
+
+def test_arms_of_as_run_are_the_controls_of_2012():
+    row = nets.row("as_run")
+    made = {arm.name: nets.row(arm.net).layers for arm in (*norms.arms(row), *pools.arms(row), *columns.arms(row, 1000))}
+    for name, control in (("no norm", "no_norm"), ("layer 1 only", "no_norm2"), ("pools of 2 / 2", "non_overlapping"),
+                          ("half", "half"), ("no communication", "no_crossing"), ("crossing at conv4", "crossing_conv4")):
+        assert made[name] == nets.row(control).layers
+    assert [one.name for one in views_and_ensembles.designs(row)] == ["as_run", "net120", "net131", "net135", "net137"]
+
+
+def test_initial_values_of_2012_have_the_gains_of_2012():
+    row = nets.row("as_run")
+    assert depth.as_2012(row).layers == row.layers
+    small = {layer.name: layer for layer in depth.as_2012(depth.deeper(nets.row("tiny64"), 1), bias=0.1).layers}
+    assert small["conv2"].std == pytest.approx(0.01 * (48 / 16) ** 0.5) and small["conv4_1"].std == small["conv4"].std > 0.03
+    assert (small["conv2"].bias, small["conv3"].bias, small["fc8"].bias) == (0.1, 0.0, 0.0)
 
 
 def test_a_dense_column_costs_what_the_two_cost():
@@ -163,6 +204,15 @@ def test_a_claim_is_trained_once_and_read_again(stripes, tmp_path):
     assert {log: log.read_bytes() for log in logs} == logs and len(logs) == 6
 
 
+def test_rows_of_experiments_are_known_by_name(stripes, tmp_path):
+    claim = next(claim for claim in run.CLAIMS if claim.name == "pretraining")
+    work = run.Work(claim, [stripes], tmp_path, scale="cpu", size=claim.sizes["cpu"])
+    for row in pretraining.rows(work).values():  # the table has a tiny64_six of its own, the same net
+        assert nets.row(work.known(row)).layers == row.layers
+    with pytest.raises(Misused, match="two different rows"):
+        work.known(replace(nets.row("small64"), name="tiny64"))
+
+
 def test_a_rate_that_leaves_the_numbers_is_not_chosen(stripes, tmp_path):
     claim = next(claim for claim in run.CLAIMS if claim.name == "pools")
     work = run.Work(claim, [stripes], tmp_path, scale="toy", size=replace(claim.sizes["toy"], seeds=1))
@@ -193,4 +243,4 @@ def test_every_claim_runs_at_toy_scale(tmp_path):
     run.main(["--scale", "toy", str(tmp_path)])
     files = sorted(tmp_path.glob("claim-*.json"))
     assert len(files) == len(run.CLAIMS) and all(json.loads(file.read_text())["finished"] for file in files)
-    assert (tmp_path / "figure1-toy.svg").exists()
+    assert (tmp_path / "claim-01-relu-toy-figure1.svg").exists()

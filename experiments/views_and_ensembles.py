@@ -1,0 +1,85 @@
+"""Claims 6 and 7. One net's answers averaged over 1, 2, 5 and 10 views; and several nets' answers: five seeds of one design, five
+designs, by a plain mean and with weights fitted on `tune`, with and without a pair that was pre-trained on other classes."""
+
+from statistics import mean
+
+import numpy as np
+
+from alexnet import nets
+from alexnet.data.feed import Feed
+from alexnet.data.store import open_split
+from alexnet.evaluate.passes import watch
+from alexnet.evaluate.weighing import fitted
+from alexnet.nets.layers import WithinMapNorm
+from alexnet.progress import Progress
+from experiments import pretraining
+from experiments.arms import Arm, opened
+
+VIEWS = (2, 5, 10)
+PAPER_VIEWS = {10: "-1.5 points (39.0 to 37.5 %), -0.091 nats"}
+PAPER_FIVE = "-2.6 points (40.7 to 38.1 %)"
+PAPER_SEVEN = "-4.0 points (40.7 to 36.7 %)"
+
+
+def views(work):
+    runs = work.runs(Arm("one design", nets.row(work.known(work.size.row))))
+    one = runs.looked()
+    for count in VIEWS:
+        many, paper = runs.looked(views=count), PAPER_VIEWS.get(count, "")
+        work.row(f"{count} views, against the centre", one, many, same_runs=True, paper=paper)
+    work.keep(runs)
+
+
+def designs(row):
+    """The row, and four that differ from it as the successive designs of 2012 differed; of as_run, those themselves."""
+    if row.name == "as_run":
+        return [row, *map(nets.row, ("net120", "net131", "net135", "net137"))]
+    norm1 = next(layer for layer in row.layers if layer.name == "norm1")
+    made = {
+        "one_norm": {"without": ("norm2",)},
+        "within_map": {"after": {"norm2": (WithinMapNorm("wnorm2"),)}},
+        "norm_behind_pool": {"without": ("norm1",), "after": {"pool1": (norm1,)}},
+        "crossing_conv4": {"layers": {"conv3": {"sees": "column"}, "conv4": {"sees": "both"}}},
+    }
+    return [row, *(nets.changed(row, f"{row.name}-{name}", f"{row.title}; {name}", **fields) for name, fields in made.items())]
+
+
+def ensembles(work):
+    row, count = nets.row(work.known(work.size.row)), work.size.more.get("members", 5)
+    seeds = work.runs(Arm("one design", row), seeds=count)
+    work.keep(seeds)
+    others = [work.runs(Arm(one.name, one), seeds=1) for one in designs(row)[:count]]
+    for runs in others[1:]:
+        work.keep(runs)
+    single = seeds.looked()
+    several(work, f"{count} seeds of one design", seeds.folders, single, "")
+    several(work, f"{count} designs", [runs.folders[0] for runs in others], single, PAPER_FIVE)
+    if pair := pretraining.pair(work):
+        all = [runs.folders[0] for runs in others] + pair
+        several(work, f"{count} designs and a pair pre-trained on other classes", all, single, PAPER_SEVEN)
+
+
+def several(work, name, folders, single, paper):
+    """The ensemble against the mean of single nets. It is one ensemble: the interval is over pictures, and over the single nets."""
+    members = [opened(folder) for folder in folders]
+    part, device = open_split(work.store, "claims"), members[0].device
+    shares = {"plain mean": [1 / len(members)] * len(members),
+              "weights fitted on tune": fitted(members, Feed(open_split(work.store, "tune"), device=device))}
+    with Progress(name, len(part)) as bar:
+        found = watch(members, Feed(part, device=device), list(shares.values()), tell=bar.advance)
+    both = {way: (seen.losses()[None], 1.0 - seen.first[None]) for way, seen in zip(shares, found)}
+    for way in shares:
+        said = paper if way == "plain mean" else ""
+        against_one(work, f"one ensemble of {name}, {way}, against one net", single, both[way], said)
+    work.result.setdefault("ensembles", {})[name] = {
+        "nets": [member.net.row.name for member in members], "weights": shares["weights fitted on tune"],
+        "top1_error": {way: float(both[way][1].mean()) for way in both},
+        "log_loss": {way: float(both[way][0].mean()) for way in both},
+        "mean_single_top1_error": mean(single[1].mean(1).tolist())}
+    work.write()
+
+
+def against_one(work, what, single, ensemble, paper):
+    """Each single net against the ensemble on the same pictures: the ensemble stands beside every one of them."""
+    beside = [np.repeat(one, len(single[0]), axis=0) for one in ensemble]
+    work.row(what, single, beside, same_runs=True, paper=paper)
