@@ -13,7 +13,7 @@ from alexnet.data import sample
 os.environ["NO_COLOR"] = "1"
 # what is compiled is kept here, for the next time too, and not in the cache folder of whoever runs the tests
 os.environ["ALEXNET_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "alexnet")
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads of several processes that wait for each other cost more than they give
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads that wait for each other across processes cost more than they give
     os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count()))
 

@@ -131,7 +131,7 @@ def test_past_the_framework_and_through_it_the_answer_is_the_same(client, photog
                      for options in ("", "?top=5"))
     assert past.status_code == through.status_code and past.content == through.content
     assert past.headers["content-type"] == through.headers["content-type"]
-    assert 'route="/v1/predict",status="%d"' % past.status_code in client.get("/metrics").text
+    assert f'route="/v1/predict",status="{past.status_code}"' in client.get("/metrics").text
 
 
 def test_features_are_those_of_the_classifier(client, clf, photographs):

@@ -40,7 +40,8 @@ def forward(x, out, alpha, beta, H, W, C: tl.constexpr, rows, SIZE: tl.constexpr
 
 
 @triton.jit
-def through(x, grad, sent, direct, alpha, beta, H, W, C: tl.constexpr, rows, SIZE: tl.constexpr, PAPER: tl.constexpr, R: tl.constexpr):
+def through(x, grad, sent, direct, alpha, beta, H, W, C: tl.constexpr, rows, SIZE: tl.constexpr, PAPER: tl.constexpr,
+            R: tl.constexpr):
     """sent: g x d^(-beta - 1), what every neighbour gets a share of; direct: g d^-beta. Both float32."""
     at, h, w, inside = places(H, W, C, rows, R)
     scale, inverse = power(1.0 + alpha * neighbours(x, at, h, w, inside, H, W, C, SIZE, True, R), beta, PAPER)
