@@ -10,6 +10,15 @@ from alexnet.data.order import generator
 from experiments import colour, subsets
 
 
+@pytest.fixture(autouse=True)
+def table_of_rows():
+    """Rows that experiments add do not outlive a test."""
+    before = dict(nets.ROWS)
+    yield
+    nets.ROWS.clear()
+    nets.ROWS.update(before)
+
+
 def kernels(count, specialised, seed):
     random = generator(seed, "kernels")
     values = random.uniform(0, 1, count)
@@ -56,5 +65,5 @@ def test_the_whole_at_toy_size(tmp_path):
     assert len(found["columns"]) == 4 and all(len(one["kernels"]) == 2 and len(one["kernels"][0]) == 32 for one in found["columns"])
     assert found["null"]["nets"]["name"] == "one column" and 0 < found["columns"][0]["plain"]["p"] <= 1
     again = colour.measure(store, tmp_path / "out", scale="toy")  # finished runs are only read
-    assert again["columns"] == json.loads((tmp_path / "out" / "colour.json").read_text())["columns"] == found["columns"]
+    assert again["columns"] == json.loads((tmp_path / "out" / "colour-toy.json").read_text())["columns"] == found["columns"]
     assert "by energy" in colour.as_text(found)

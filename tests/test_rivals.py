@@ -4,11 +4,23 @@ import numpy as np
 import pytest
 import torch
 
+import alexnet
+from alexnet import nets
 from alexnet.errors import Misused, Refused
 from experiments import rivals, subsets
+from experiments.arms import Arm, Size, Work
 from experiments.rivals import coding, descriptors, fisher, linear
 
 RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def table_of_rows():
+    """Rows that experiments add do not outlive a test."""
+    before = dict(nets.ROWS)
+    yield
+    nets.ROWS.clear()
+    nets.ROWS.update(before)
 
 
 def test_fisher_vectors_are_the_gradient_of_the_likelihood():
@@ -94,17 +106,26 @@ def test_dense_sift_sees_directions_and_colours_see_colours():
     assert found[0, 0, 0].tolist() == pytest.approx([1, 0, 0, 0, 0, 0]) and found[-1, -1, -1].tolist() == pytest.approx([0] * 6)
 
 
+def net_error(store, run):
+    return alexnet.evaluate(run / "checkpoints" / "last" / "weights.safetensors", store=store, split="claims")["top1_error"]
+
+
 def test_the_whole_at_toy_size(tmp_path):
     pytest.importorskip("cv2")
     store = subsets.toy(tmp_path, size=32)
+    net = Work("", [store], tmp_path, scale="toy", size=Size("toy32", batch_size=32)).train(Arm("net", "toy32"), seed=0)[0]
     with pytest.raises(Refused, match="the same command goes on"):
         rivals.measure(store, tmp_path / "out", scale="toy", minutes=1e-9)
-    found = rivals.measure(store, tmp_path / "out", scale="toy", a_class=8)
+    found = rivals.measure(store, tmp_path / "out", scale="toy", model=net)
     assert [one["system"] for one in found["systems"]] == rivals.RIVALS
     for one in found["systems"]:
-        assert one["trained_on"] == 48 and len(one["tried"]) == 3 and one["bytes_of_features"] > 0
+        assert one["trained_on"] == found["data"]["pictures"]["train"] and len(one["tried"]) >= 3 and one["bytes_of_features"] > 0
         assert one["tune_error"] == min(line["tune_error"] for line in one["tried"])
-    again = rivals.measure(store, tmp_path / "out", scale="toy", a_class=8)  # features are only read
+    for row, one in zip(found["rows"], found["systems"]):
+        low, high = row["top1_interval"]
+        assert low < row["difference"] < high and "toy32" in row["what"] and row["paper"] and "other pictures" not in row["what"]
+        assert row["difference"] == pytest.approx(one["top1_error"] - net_error(store, net))
+    again = rivals.measure(store, tmp_path / "out", scale="toy")  # features are only read
     keys = ("top1_error", "seconds_of_features", "tune_error")
     assert [[one[key] for key in keys] for one in again["systems"]] == [[one[key] for key in keys] for one in found["systems"]]
     valid = rivals.measure(store, tmp_path / "out", scale="toy", validate=True, systems=["triangle k-means"])

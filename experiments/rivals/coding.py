@@ -1,0 +1,91 @@
+"""Dictionaries and codes: a picture's parts in terms of learnt words, then pooled over the regions of a spatial pyramid. k-means
+with hard or triangle codes follows Coates, Lee and Ng (2011); sparse coding with largest values over a pyramid is Yang and others'
+(2009), the family of the winners of 2010. A dictionary is the centres of k-means in every case (Coates and Ng, 2011: it matters
+little)."""
+
+import numpy as np
+import torch
+
+from experiments.rivals import descriptors
+
+STEPS = 40  # of the iterative shrinkage
+AT_ONCE = 2**16  # parts that are coded together
+
+
+def learn(pictures, *, kind, words, count, random, seed, whiten, regions, describe, **_):
+    """-> arrays: the whitening and the words."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    table = descriptors.sampled(pictures, kind, count=count, random=random, **describe)
+    mean, matrix = whitening(table) if whiten else (np.zeros(table.shape[1]), np.eye(table.shape[1]))
+    table = ((table - mean) @ matrix).astype(np.float32)
+    machine = MiniBatchKMeans(words, batch_size=max(4096, 4 * words), n_init=1, max_iter=30, random_state=seed)
+    return {"mean": mean, "matrix": matrix, "words": machine.fit(table).cluster_centers_.astype(np.float32)}
+
+
+def whitening(table, floor=0.1):
+    """ZCA: unit variance along every direction, and still pixels."""
+    mean = table.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(table - mean, rowvar=False))
+    return mean, vectors @ np.diag(1 / np.sqrt(np.maximum(values, 0) + floor)) @ vectors.T
+
+
+@torch.inference_mode()
+def encode(arrays, pictures, *, kind, code, pool, regions, describe, device, penalty=0.15, **_):
+    """-> float32 (N, regions x codes)"""
+    table = descriptors.described(pictures, kind, **describe)
+    count, places, units = table.shape
+    mean, matrix, words = (torch.from_numpy(np.asarray(arrays[key], np.float32)).to(device) for key in ("mean", "matrix", "words"))
+    mask = torch.from_numpy(descriptors.masks(descriptors.where(pictures.shape[1], kind, **describe), regions)).to(device)
+    found, together = [], max(1, AT_ONCE // places)
+    for first in range(0, count, together):
+        part = torch.from_numpy(table[first : first + together]).to(device)
+        part = (part.reshape(-1, units) - mean) @ matrix
+        codes = CODES[code](part, words, **({"penalty": penalty} if code == "sparse" else {}))
+        found.append(pooled(codes.reshape(-1, places, codes.shape[1]), mask, pool))
+    return torch.cat(found)
+
+
+def hard(parts, words):
+    return torch.nn.functional.one_hot(distances(parts, words).argmin(1), len(words)).float()
+
+
+def triangle(parts, words):
+    """How much nearer than the mean word a word is; 0 where it is further."""
+    away = distances(parts, words).clamp(min=0).sqrt()
+    return (away.mean(1, keepdim=True) - away).clamp(min=0)
+
+
+def distances(parts, words):
+    return (parts**2).sum(1, keepdim=True) - 2 * parts @ words.T + (words**2).sum(1)
+
+
+def sparse(parts, words, *, penalty):
+    """min over z of |x - z W|^2 / 2 + penalty |z|, words of unit length, by accelerated shrinkage; what is positive and what is
+    negative as codes of their own."""
+    z = lasso(parts, words / words.norm(dim=1, keepdim=True).clamp(min=1e-8), penalty=penalty)
+    return torch.cat([z.clamp(min=0), (-z).clamp(min=0)], 1)
+
+
+def lasso(parts, words, *, penalty, steps=STEPS):
+    among, seen = words @ words.T, parts @ words.T
+    rate = 1 / torch.linalg.matrix_norm(among, 2)
+    z = ahead = torch.zeros_like(seen)
+    pace = 1.0
+    for _ in range(steps):
+        moved = ahead + rate * (seen - ahead @ among)
+        new = torch.nn.functional.softshrink(moved, float(rate * penalty))
+        faster = (1 + (1 + 4 * pace**2) ** 0.5) / 2
+        ahead, z, pace = new + (pace - 1) / faster * (new - z), new, faster
+    return z
+
+
+CODES = {"hard": hard, "triangle": triangle, "sparse": sparse}
+
+
+def pooled(codes, mask, by):
+    """codes (N, places, K), mask (regions, places) -> (N, regions x K); of largest values, a picture's length is 1."""
+    if by == "sum":
+        return torch.einsum("npk,rp->nrk", codes, mask.float()).flatten(1)
+    most = torch.stack([codes[:, region].amax(1) for region in mask], 1).flatten(1)
+    return most / most.norm(dim=1, keepdim=True).clamp(min=1e-8)
