@@ -3,8 +3,8 @@ the answers one by one; pictures that stand in train are found by their likeness
 
     python -m benches.photographs FOLDER --train STORE [--model default] [--sheet FILE.png]
 
-Writes results/photographs.json. The sheet shows every photograph of a known class with its five
-likeliest classes, those in train at the end.
+Writes results/photographs.json. The sheet shows every photograph of a known class with its five likeliest classes, those in train at
+the end.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main(words=None):
     for name in ("in_train", "independent"):
         print(name, found[name])
     if given.sheet:
-        best = sorted(range(len(lines)), key=lambda at: (lines[at]["in_train"], not lines[at]["first"], -lines[at]["answers"][0][1]))
+        best = sorted(range(len(lines)), key=lambda at: (lines[at]["in_train"], not lines[at]["first"]))
         tops = [[(name, share, name == lines[at]["class"]) for name, share in lines[at]["answers"]] for at in best]
         shown = np.stack([picture.square(known[at][0], SHOWN) for at in best])
         figures.save(figures.panels(shown, [lines[at]["class"] for at in best], tops), given.sheet)
