@@ -15,6 +15,7 @@ from alexnet.evaluate import evaluate
 from alexnet.rundir import environment
 from alexnet.train import train
 from benches.record import RESULTS
+from experiments.arms import stop_after
 
 CLAIMS = {"cifar26": (0.26, "80 s"), "cifar19": (0.19, "20 min"), "cifar18": (0.18, "20 min"), "cifar13": (0.13, "25 min"),
           "cifar11": (0.11, "75 min")}  # of the configurations; on one GPU of 2011
@@ -26,9 +27,12 @@ def main():
     words.add_argument("out", type=Path)
     words.add_argument("--nets", nargs="+", default=["cifar26"])
     words.add_argument("--runs", type=int, default=5)
+    words.add_argument("--results", type=Path, default=RESULTS)
+    words.add_argument("--minutes", type=float, help="stop and save after so many")
     words.add_argument("--epochs", type=int, help="a rehearsal: the schedule squeezed into so many")
     asked = words.parse_args()
     keep_memory()
+    stop_after(asked.minutes)
     for net in asked.nets:
         record(net, [one(net, seed, asked) for seed in range(asked.runs)], asked)
 
@@ -71,8 +75,9 @@ def record(net, runs, asked):
         "each": runs,
         "environment": environment(pick(), command=""),
     }
-    name = f"clock-{net}" + ("-rehearsal" if asked.epochs else "")
-    folder = asked.out if asked.epochs else RESULTS
+    device = pick().type
+    name = f"clock-{net}" + ("" if device == "cpu" else f"-{device}") + ("-rehearsal" if asked.epochs else "")
+    folder = asked.out if asked.epochs else asked.results
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1))
     print(f"{net}: {found['median_test_error']:.1%} in {found['median_seconds']:.0f} s ({len(runs)} runs)")
 

@@ -3,8 +3,8 @@ the answers one by one; pictures that stand in train are found by their likeness
 
     python -m benches.photographs FOLDER --train STORE [--model default] [--sheet FILE.png]
 
-Writes results/photographs.json. The sheet shows every photograph of a known class with its five likeliest classes, those in train at
-the end.
+Writes results/photographs.json. The sheet shows every photograph of a known class with its five likeliest classes, those in train
+at the end.
 """
 
 import argparse

@@ -1,0 +1,59 @@
+"""Time to accuracy: seconds and pictures until the small net first has an error of 60, 50 and 45 % on `tune`, one view, everything
+included: reading, augmentation, each epoch's measuring, saving. Each run has its own seed; an interrupted one goes on, and only
+seconds in which it ran count.
+
+    python -m benches.to_error STORE OUT --runs 3 --epochs 30 [--row small64_batchnorm] [--minutes 8]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+from alexnet.cli import keep_memory
+from alexnet.device import pick
+from alexnet.rundir import environment, replace_file
+from alexnet.train import train
+from experiments.arms import stop_after
+
+MARKS = (0.6, 0.55, 0.5, 0.45)
+
+
+def main(words=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", help="with the splits train and tune")
+    parser.add_argument("out", type=Path, help="for the runs, and to-error-DEVICE.json")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--row", default="small64_batchnorm")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--least-side", type=float, default=0.57)
+    parser.add_argument("--minutes", type=float, help="stop and save after so many")
+    asked = parser.parse_args(words)
+    keep_memory()
+    stop_after(asked.minutes)
+    fields = {"epochs": asked.epochs, "least_side": asked.least_side}
+    runs, device = [], pick("auto").type
+    for seed in range(asked.runs):
+        line = train(asked.store, out=asked.out / f"{asked.row}-{asked.epochs}-{seed}", recipe="modern", net=asked.row, seed=seed,
+                     select="tune", resume=True, **fields)
+        runs.append({"seed": seed, "error": line["val_top1_error"], "seconds": line["seconds"], "images": line["images_seen"],
+                     "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}})
+        found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row} --epochs {asked.epochs} "
+                            f"--least-side {asked.least_side:g}",
+                 "runs": len(runs), "marks": {f"{mark:g}": told(runs, f"{mark:g}") for mark in MARKS}, "each": runs,
+                 "environment": environment(pick("auto"), command="")}
+        replace_file(asked.out / f"to-error-{device}.json", json.dumps(found, indent=1).encode())
+    for mark, one in found["marks"].items():
+        when = f"{one['median_seconds']:,.0f} s, {one['median_images']:,.0f} pictures" if one["reached"] else "not reached"
+        print(f"{float(mark):.0%}: {when} ({one['reached']} of {len(runs)} runs)")
+
+
+def told(runs, mark):
+    """Medians over the runs that reached it, and how many did."""
+    reached = [run["reached"][mark] for run in runs if mark in run["reached"]]
+    return {"reached": len(reached)} | {f"median_{key}": median(where[key] for where in reached)
+                                        for key in ("seconds", "images") if reached}
+
+
+if __name__ == "__main__":
+    main()
