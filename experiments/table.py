@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from experiments.claims import CLAIMS
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "experiments" / "README.md"
 PLACE = re.compile(r"(<!-- (claims|tables): [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
@@ -152,8 +154,6 @@ def printed(rows):
 
 
 def fresh(text, results=None):
-    from experiments.run import CLAIMS
-
     results = results or ROOT / "results"
     made = {"claims": table(CLAIMS, results), "tables": printed(beside(results))}
     return PLACE.sub(lambda match: match[1] + made[match[2]] + match[3], text)

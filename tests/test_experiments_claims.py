@@ -28,6 +28,7 @@ from experiments import (
     table,
     views_and_ensembles,
 )
+from experiments.claims import CLAIMS
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +206,7 @@ def test_a_claim_is_trained_once_and_read_again(stripes, tmp_path):
 
 
 def test_rows_of_experiments_are_known_by_name(stripes, tmp_path):
-    claim = next(claim for claim in run.CLAIMS if claim.name == "pretraining")
+    claim = next(claim for claim in CLAIMS if claim.name == "pretraining")
     work = run.Work(claim, [stripes], tmp_path, scale="cpu", size=claim.sizes["cpu"])
     for row in pretraining.rows(work).values():  # the table has a tiny64_six of its own, the same net
         assert nets.row(work.known(row)).layers == row.layers
@@ -214,7 +215,7 @@ def test_rows_of_experiments_are_known_by_name(stripes, tmp_path):
 
 
 def test_a_rate_that_leaves_the_numbers_is_not_chosen(stripes, tmp_path):
-    claim = next(claim for claim in run.CLAIMS if claim.name == "pools")
+    claim = next(claim for claim in CLAIMS if claim.name == "pools")
     work = run.Work(claim, [stripes], tmp_path, scale="toy", size=replace(claim.sizes["toy"], seeds=1))
     arm = arms.Arm("two rates", nets.row(work.known("toy64")), choices=({"rate": 1e18}, {"rate": 0.01}))
     chosen, trials = work.choose(arm)
@@ -227,8 +228,8 @@ def test_the_table_is_fresh_and_tells_what_was_not_run(tmp_path):
     row = {"what": "a, against b", "paper": "+1", "unit": "nats a picture", "difference": 0.1, "interval": [0.05, 0.15],
            "pictures": 10, "seeds": [2, 2], "beforehand": 0.07, "verdict": "resolved", "classes": 6}
     (tmp_path / "claim-03-pools-cpu.json").write_text(json.dumps({"rows": [row], "finished": False, "environment": {}}))
-    text = table.table(run.CLAIMS, tmp_path)
-    assert text.count("not run") == len(run.CLAIMS) + len(table.ELSEWHERE) - 1
+    text = table.table(CLAIMS, tmp_path)
+    assert text.count("not run") == len(CLAIMS) + len(table.ELSEWHERE) - 1
     pair = {**row, "what": "six, pre-trained, 500 a class, against five, from scratch, 500 a class", "top1_difference": -0.02,
             "top1_interval": [-0.03, -0.01]}
     (tmp_path / "claim-08-pretraining-gpu.json").write_text(json.dumps({"rows": [pair]}))
@@ -242,5 +243,5 @@ def test_the_table_is_fresh_and_tells_what_was_not_run(tmp_path):
 def test_every_claim_runs_at_toy_scale(tmp_path):
     run.main(["--scale", "toy", str(tmp_path)])
     files = sorted(tmp_path.glob("claim-*.json"))
-    assert len(files) == len(run.CLAIMS) and all(json.loads(file.read_text())["finished"] for file in files)
+    assert len(files) == len(CLAIMS) and all(json.loads(file.read_text())["finished"] for file in files)
     assert (tmp_path / "claim-01-relu-toy-figure1.svg").exists()
