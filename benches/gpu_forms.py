@@ -56,6 +56,13 @@ def with_zeros(x, weight, pad):
     return F.conv2d(x, whole, None, 1, pad)
 
 
+def turned(weight, groups=1):
+    """The kernels whose convolution (stride 1, pad kernel - 1 - pad) is the gradient of this one's input."""
+    maps, inputs, kernel, _ = weight.shape
+    weight = weight.reshape(groups, maps // groups, inputs, kernel, kernel).transpose(1, 2).flip(3, 4)
+    return weight.reshape(groups * inputs, maps // groups, kernel, kernel).contiguous(memory_format=torch.channels_last)
+
+
 GROUPED = {
     "grouped": lambda x, weight, pad: F.conv2d(x, weight, None, 1, pad, 1, 2),
     "two dense": two,

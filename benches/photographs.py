@@ -45,7 +45,7 @@ def main(words=None):
               "answers": [[clf.classes[at].name, round(float(row[at]), 4)] for at in best[:5]]}
              for (file, label), stands, ok, best, row in zip(known, seen, right, order, probabilities)]
     found = {"command": f"python -m benches.photographs FOLDER --train STORE --model {given.model}", "weights": clf.digest,
-             "photographs": len(files), "of_known_classes": len(known),
+             "runs": 1, "photographs": len(files), "of_known_classes": len(known),
              **{name: counted([one for one in lines if one["in_train"] == stands])
                 for name, stands in (("in_train", True), ("independent", False))},
              "each": lines, "environment": rundir.environment(torch.device("cpu"))}

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/performance.md")
+PAGES = ("README.md", "docs/performance.md", "docs/scale.md")
 PLACE = re.compile(r"(<!-- results: [^\n]*-->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -87,14 +87,19 @@ def answered(result):
             f"{openvino:.2f}, ONNX Runtime {runtime:.2f}")
 
 
+def photographed(result):
+    one = result["independent"]
+    return f"of {one['pictures']} that are not in train {one['first']} right at once, {one['in_five']} within five answers"
+
+
 def variant(batch, name):
     return next(one for one in batch["variants"] if one["name"] == name)
 
 
 ROWS = (  # results/NAME.json, what it is, how it is read
     ("demo", "the demo: 16 photographs, parts never trained on", demo),
-    ("modern-2-epochs", "Tiny-ImageNet val, ten views, `small64_batchnorm` after only "
-     "`alexnet train tiny --recipe modern --epochs 2 --out run`", errors),
+    ("default", "the weights that ship, Tiny-ImageNet's 200 classes, 5,000 pictures of val, ten views", errors),
+    ("photographs", "the same on full-size photographs of those classes", photographed),
     ("prepare-tiny-imagenet", "105,000 Tiny-ImageNet JPEGs into a raw store", prepared),
     ("prepare-tars", "ILSVRC-2012 as it is handed out, a synthetic one of 50,000 pictures: tars in tars into a store", tars),
     ("inspect-tiny-imagenet", "what the data doctor finds in Tiny-ImageNet's 105,000", copies),
@@ -180,8 +185,25 @@ def picture_table(result):
     return rows(("what", "ours", "beside"), cells)
 
 
+def scale_table(result):
+    cells = []
+    for one in result["measured"]:
+        sent = f"{one['bytes_a_picture'] / 1e3:,.0f}" if "in_exchange" in one else ""
+        share = f"{one['in_exchange']:.0%}" if "in_exchange" in one else ""
+        rate, times = f"{one['pictures_a_second']:,.1f}", f"{one['of_one_process']:.2f}"
+        cells.append((one["net"], one["batch"], one["form"], rate, times, share, sent))
+    return rows(("net", "batch", "form", "pictures/s", "of one process", "in exchange", "kB a picture"), cells)
+
+
+def predicted_table(result):
+    return rows(("batch", "devices", "scheme", "pictures/s", "in exchange", "kB a picture"), [
+        (one["batch"], f"{one['devices']:,}", one["scheme"], f"{one['pictures_a_second']:,.0f}", f"{one['in_exchange']:.0%}",
+         f"{one['bytes_a_picture'] / 1e3:,.0f}") for one in result["predicted"]["lines"]])
+
+
 TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table), "inference": ("inference", inference_table),
-          "processes": ("inference", process_table), "pictures": ("pictures", picture_table)}
+          "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
+          "predicted": ("scale", predicted_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
