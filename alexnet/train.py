@@ -114,6 +114,7 @@ class Loop:
         self.optimiser = optim.optimiser(self.net, recipe)
         self.average = optim.Average(self.net) if recipe.averaging else None
         self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
+        self.format = augment.number_format(self.net.row, device, self.precision)
         self.model = Towers(self.net, self.group) if self.group.scheme != "data" else self.group.wrapped(self.net)
         self.compiled, self.cold = compiled(self.model, recipe.compile, device), True
         self.steps = order.steps(len(self.feed), recipe.batch_size)
@@ -174,7 +175,7 @@ class Loop:
         crop = augment.side(self.net.row.crop, now.side)
         draws = augment.draw(order.generator(*at, "augment"), count=joined, size=self.split.size, crop=crop, recipe=recipe)
         batch = augment.augment(pictures, draws.rows(first, len(labels)), crop=crop, mean=self.mean, noise=now.noise,
-                                colour=self.split.colour, resized=recipe.crop == "resized")
+                                colour=self.split.colour, resized=recipe.crop == "resized", dtype=self.format)
         self.net.train()
         self.optimiser.zero_grad(set_to_none=True)
         total, pieces = 0.0, list(augment.pieces(len(labels), recipe.micro_batch))

@@ -5,7 +5,8 @@ step.
 
 Parts: the bare step (its batch is there as bytes); the same fed from a store on the card; from a file that is memory-mapped as a
 store's shards are, gathered by threads into pinned buffers in turn and copied on a stream of its own; the loop's own feed
-(data/feed.py) as it stands; and each link alone: gathering, copying, decoding JPEG. Pictures a second, and shares of the bare step.
+(data/feed.py) as it stands; from pictures with half the colours (YUV 4:2:0, 1.5 bytes a pixel), on the card or pinned, decoded by
+the augmentation; and each link alone: gathering, copying, decoding JPEG. Pictures a second, and shares of the bare step.
 Ninety epochs are computed from that. Writes OUT_FOLDER/gpu_feed.json after every part.
 """
 
@@ -16,18 +17,19 @@ import tempfile
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from alexnet import nets, ops, optim, recipes, weights
 from alexnet.data import augment, order
 from alexnet.data.feed import Feed
 from alexnet.net import AlexNet
-from benches import gpu_job
+from benches import gpu_job, gpu_yuv
 from benches.gpu_step import captured, compiled, stepper
 
 IMAGENET, EPOCHS = 1_281_167, 90
@@ -47,13 +49,21 @@ def main():
     size = row.crop * 8 // 7
     with tempfile.TemporaryDirectory() as folder:
         split = raw_split(Path(folder), asked.pictures, size)
-        step = Step(job, row, asked.batch, size)
+        step = Step(job, row, asked.batch, split.shape)
         job.part("bare step", partial(fed, job, asked, step, nothing_new(step)), seconds=60)
         job.part("store on the device", partial(fed, job, asked, step, resident(job, asked, split)), seconds=30)
         for threads in sorted({asked.threads, max(1, asked.threads // 2), 1}, reverse=True):
             source = pinned(job, asked, split, threads)
             job.part(f"pinned buffers, {threads} threads", partial(fed, job, asked, step, source), seconds=30)
         job.part("the loop's feed, not resident", partial(fed, job, asked, step, loops(job, asked, split)), seconds=30)
+        half = cache(lambda: halved(job, Path(folder), split))
+        step_of_half = cache(lambda: Step(job, row, asked.batch, half().shape))
+        uninterpreted = not ops.kernels(step.pictures)
+        job.part("half the colours: what is lost", partial(lost, job, asked, size), seconds=15, needs_cuda=uninterpreted)
+        for name, source in (("store on the device", partial(resident, job, asked)),
+                             (f"pinned buffers, {asked.threads} threads", partial(pinned, job, asked, threads=asked.threads))):
+            job.part(f"half the colours: {name}", lambda source=source: fed(job, asked, step_of_half(), source(half())), seconds=75,
+                     needs_cuda=uninterpreted)
         job.part("gathering alone", partial(gathering, job, asked, split), seconds=20)
         job.part("copying alone", partial(copying, job, asked, size), seconds=10, needs_cuda=True)
         job.part("decoding JPEG alone", partial(decoding, job, asked, split), seconds=20)
@@ -61,28 +71,40 @@ def main():
 
 
 def raw_split(folder, count, size):
+    chance = np.random.default_rng(0)
+    noise = (chance.integers(0, 256, (min(256, count - first), size, size, 3), np.uint8) for first in range(0, count, 256))
+    return split_of(folder / "shard", count, (size, size, 3), noise, chance.integers(0, 10, count))
+
+
+def halved(job, folder, split):
+    """The same with half the colours, made on the device."""
+    parts = (split.pictures(np.arange(first, min(first + 256, split.images))) for first in range(0, split.images, 256))
+    frames = (gpu_yuv.to_yuv(torch.from_numpy(part).to(job.device)).cpu().numpy() for part in parts)
+    return split_of(folder / "half", split.images, (split.size * 3 // 2, split.size), frames, split.labels)
+
+
+def split_of(path, count, shape, parts, labels):
     """A raw file as a store's shards are, in the page cache; what Feed wants to know of a split."""
-    path, chance = folder / "shard", np.random.default_rng(0)
     with open(path, "wb") as file:
-        for first in range(0, count, 256):
-            file.write(chance.bytes(min(256, count - first) * size * size * 3))
-    pixels = np.memmap(path, np.uint8, "r", shape=(count, size, size, 3)).view(np.ndarray)
+        for part in parts:
+            file.write(part.tobytes())
+    pixels = np.memmap(path, np.uint8, "r", shape=(count, *shape)).view(np.ndarray)
 
     def pictures(indices, *, out=None):
-        out = np.empty((len(indices), *pixels.shape[1:]), np.uint8) if out is None else out
+        out = np.empty((len(indices), *shape), np.uint8) if out is None else out
         for row, index in zip(out, indices.tolist()):
             row[...] = pixels[index]
         return out
 
-    return SimpleNamespace(size=size, labels=chance.integers(0, 10, count), pictures=pictures, __len__=lambda: count, images=count)
+    return SimpleNamespace(size=shape[1], shape=shape, labels=labels, pictures=pictures, __len__=lambda: count, images=count)
 
 
 class Step:
     """Augmentation from bytes in one place, forward, backward and update; on a card all of it one graph."""
 
-    def __init__(self, job, row, batch, size):
-        self.job, self.crop, self.size, device = job, row.crop, size, job.device
-        self.pictures = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device)
+    def __init__(self, job, row, batch, shape):
+        self.job, self.crop, self.size, device = job, row.crop, shape[1], job.device
+        self.pictures = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8, device=device)
         self.labels = torch.randint(0, 10, (batch,), device=device)
         self.boxes = torch.zeros(batch, 4, dtype=torch.int64, device=device)
         self.mirrored = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -164,7 +186,7 @@ def resident(job, asked, split):
 
 def pinned(job, asked, split, threads, buffers=4):
     """Buffers in turn: filled by threads a share each, copied by a stream of its own, free again when that copy has ended."""
-    host = [torch.empty((asked.batch, split.size, split.size, 3), dtype=torch.uint8, pin_memory=job.cuda) for _ in range(buffers)]
+    host = [torch.empty((asked.batch, *split.shape), dtype=torch.uint8, pin_memory=job.cuda) for _ in range(buffers)]
     card = [torch.empty_like(one, device=job.device, pin_memory=False) for one in host]
     copies = torch.cuda.Stream() if job.cuda else None
     read, used = [None] * buffers, [None] * buffers  # events: the copy of a buffer, the last use of what it became
@@ -215,6 +237,24 @@ class Far(Feed):
 
 def loops(job, asked, split):
     yield from Far(split, np.arange(split.images), device=job.device, workers=asked.threads).batches(plan(asked))
+
+
+def lost(job, asked, size):
+    """On smooth pictures by chance: decibels, and the kernel beside the definition; then both kernels alone."""
+    small = torch.randint(0, 256, (asked.batch, 3, 16, 16), device=job.device).float()
+    stored = F.interpolate(small, (size, size), mode="bicubic").clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
+    frames, few = gpu_yuv.to_yuv(stored), slice(0, 64)
+    exact, own = gpu_yuv.from_yuv(frames[few].cpu().numpy()), ops.kernels(stored)
+    corners = torch.zeros(asked.batch, 2, dtype=torch.int64, device=job.device)
+    mirrored, mean = torch.zeros(asked.batch, dtype=torch.bool, device=job.device), torch.zeros(3, 1, 1, device=job.device)
+    found = {"decibels": gpu_yuv.decibels(stored[few].cpu().numpy(), exact),
+             "imagenet_gib": round(IMAGENET * frames[0].numel() / 2**30, 1)}
+    seen = own.cut(frames[few], corners[few], mirrored[few], None, mean, size, 1.0, torch.float32, 1, size)
+    found["largest_difference"] = float(np.abs(seen.permute(0, 2, 3, 1).cpu().numpy() - exact).max())
+    for name, given in (("all the colours", stored), ("half the colours", frames)):
+        times = job.timed(lambda given=given: own.cut(given, corners, mirrored, None, mean, size, 1.0, torch.bfloat16, 1, size))
+        found[name] = {**times, "pictures_per_ms": round(asked.batch / times["ms"], 1)}
+    return found
 
 
 # ---- each link alone -------------------------------------------------------------------------------------------------------

@@ -194,6 +194,7 @@ def convolutions(job, batch):
         job.part(f"{layer.name}, a product of its size", partial(plain, job, shape, batch, flop), seconds=5)
         for form, run in forms_of(shape, x, w, first).items():
             job.part(f"{layer.name}, {form}", partial(three, job, run, x, w, flop, first), seconds=10)
+        job.part(f"{layer.name}, our product", partial(products, job, shape, x, w, flop), seconds=30, needs_cuda=True)
         job.part(f"{layer.name}, the kernel to read", partial(read, job, shape, x, w, flop), seconds=20, needs_cuda=True)
 
 
@@ -236,19 +237,42 @@ def three(job, run, x, w, flop, first):
     return found
 
 
-def read(job, shape, x, w, flop):
-    own, layer = ops.kernels(x), shape.layer
-    bias, found = torch.zeros(len(w), device=x.device, dtype=x.dtype), {}
+def products(job, shape, x, w, flop):
+    """Our implicit product with bias and ReLU, each of its tiles, the first layer given deep; the input's gradient by the best."""
+    own, layer, found = ops.kernels(x), shape.layer, {}
     how = dict(stride=layer.stride, pad=layer.pad, groups=shape.groups)
-    expected = F.relu(F.conv2d(x.float(), w.float(), None, layer.stride, layer.pad, 1, shape.groups))
+    first = layer.sees == "picture"
+    if first and layer.stride > 1 and not layer.pad:
+        x, w = (gpu_forms.deep(one, layer.stride).contiguous(memory_format=torch.channels_last) for one in (x, w))
+        how["stride"] = 1
+    for tile in own.implicit.TILES:
+        found[str(tile)] = tried(job, partial(own.multiplied, tile=tile), x, w, flop, **how)
+    best = min(own.implicit.TILES, key=lambda tile: found[str(tile)]["ms"])
+    if not first and layer.stride == 1:
+        sent = torch.randn(len(x), len(w), *shape.output[1:], device=x.device, dtype=x.dtype)
+        back = gpu_forms.turned(w, shape.groups)
+        found["of input"] = tried(job, partial(own.multiplied, tile=best), sent.contiguous(memory_format=torch.channels_last),
+                                  back, flop, relu=False, pad=layer.kernel - 1 - layer.pad, groups=shape.groups)
+    return found
+
+
+def read(job, shape, x, w, flop):
+    own, layer, found = ops.kernels(x), shape.layer, {}
     for places, outputs, inputs in ((128, 128, 32), (128, 64, 32), (64, 64, 64)):
         sides = dict(places=places, outputs=outputs, inputs=16 if x.shape[1] == 3 else inputs)
-        out = own.convolved(x, w, bias, **how, **sides)
-        error = float((out.float() - expected).norm() / expected.norm())
-        times = job.timed(lambda sides=sides: own.convolved(x, w, bias, **how, **sides))
-        found[f"{places} x {outputs}, {sides['inputs']} at a time"] = {**times, "share_of_product": job.share(flop, times["ms"]),
-                                                                        "relative_error": error}
+        found[f"{places} x {outputs}, {sides['inputs']} at a time"] = tried(
+            job, partial(own.convolved, **sides), x, w, flop, stride=layer.stride, pad=layer.pad, groups=shape.groups)
     return found
+
+
+def tried(job, run, x, w, flop, *, stride=1, pad=0, groups=1, relu=True):
+    """A convolution of our own beside the library's in float32."""
+    bias, how = torch.zeros(len(w), device=x.device, dtype=x.dtype), dict(stride=stride, pad=pad, groups=groups, relu=relu)
+    expected = F.conv2d(x.float(), w.float(), None, stride, pad, 1, groups)
+    expected = F.relu(expected) if relu else expected
+    error = float((run(x, w, bias, **how).float() - expected).norm() / expected.norm())
+    times = job.timed(lambda: run(x, w, bias, **how))
+    return {**times, "share_of_product": job.share(flop, times["ms"]), "relative_error": error}
 
 
 if __name__ == "__main__":

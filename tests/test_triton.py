@@ -16,7 +16,7 @@ from alexnet import nets, ops, recipes
 from alexnet.data import augment, order
 from alexnet.net import AlexNet
 from alexnet.ops import reference
-from benches import gpu_forms
+from benches import gpu_dense, gpu_forms, gpu_yuv
 
 pytestmark = pytest.mark.skipif(not find_spec("triton"), reason="Triton is not installed")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -223,6 +223,14 @@ def test_augmentation_in_one_kernel_is_augmentation(own, monkeypatch, noise, mea
     torch.testing.assert_close(short.float(), whole, rtol=2**-8 if DEVICE == "cuda" else 2**-7, atol=0)  # interpreted: cut off
 
 
+@pytest.mark.parametrize("row, device, precision, expected", [
+    ("paper", "cuda", "bfloat16", torch.bfloat16), ("as_run", "cuda", "bfloat16", torch.bfloat16),
+    ("paper", "cuda", "float32", torch.float32), ("paper", "cpu", "bfloat16", torch.float32),
+    ("single_tower", "cuda", "bfloat16", torch.float32)])  # it divides them first
+def test_pictures_are_made_in_bfloat16_only_where_they_would_be_rounded_so(row, device, precision, expected):
+    assert augment.number_format(nets.row(row), torch.device(device), precision) == expected
+
+
 def test_pictures_come_with_depth_for_space(own):
     stored = torch.randint(0, 256, (2, SIZE, SIZE, 3), dtype=torch.uint8, device=DEVICE)
     boxes, mirrored = torch.tensor([[1, 2], [3, 0]], device=DEVICE), torch.tensor([True, False], device=DEVICE)
@@ -232,30 +240,74 @@ def test_pictures_come_with_depth_for_space(own):
     assert deep.shape == (2, 48, 4, 4) and torch.equal(deep, gpu_forms.deep(flat, 4, 4))
 
 
-@pytest.mark.parametrize("side", [31, 28])  # windows that fit, and windows that hang over by three
-def test_the_first_convolution_by_depth_is_the_convolution(side):
-    x, w = draw((2, 3, side, side), torch.float64, 1.0), draw((8, 3, 11, 11), torch.float64, 1.0)
-    over = -(side - 11) % 4
-    expected = F.conv2d(F.pad(x, (0, over, 0, over)), w, stride=4)
-    torch.testing.assert_close(gpu_forms.by_depth(gpu_forms.deep(x, 4, 8), w), expected)
-    torch.testing.assert_close(gpu_forms.with_more_channels(F.pad(x, (0, over, 0, over)), w, 4), expected)
+@pytest.mark.parametrize("noise", [True, False])
+def test_pictures_kept_with_half_the_colours_are_decoded_on_the_way(own, noise):
+    size, far = 12, 12 - CROP
+    frames = torch.randint(0, 256, (3, size * 3 // 2, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    corners, mirrored = torch.tensor([[1, 2], [0, 0], [far, 1]]), torch.tensor([True, False, True])
+    shifts, mean, divisor = torch.randn(3, 3) * 10, torch.randn(3, CROP, CROP) + 120, 1.1 if noise else 1.0
+    expected = np.stack([one[top : top + CROP, left : left + CROP][:, :: -1 if turned else 1] for one, (top, left), turned in
+                         zip(gpu_yuv.from_yuv(frames.numpy()), corners.tolist(), mirrored.tolist())])
+    expected = torch.from_numpy(expected).permute(0, 3, 1, 2) - mean
+    expected = (expected + shifts[:, :, None, None]) / divisor if noise else expected
+    given = [one.to(DEVICE) for one in (frames, corners, mirrored)], shifts.to(DEVICE) if noise else None, mean.to(DEVICE), CROP
+    flat = own.cut(*given[0], *given[1:], divisor, torch.float32, 1, CROP)
+    torch.testing.assert_close(flat.cpu(), expected, rtol=1e-5, atol=1e-4)
+    deep = own.cut(*given[0], *given[1:], divisor, torch.float32, 4, 4)
+    assert torch.equal(deep, gpu_forms.deep(flat, 4, 4))
 
 
-@pytest.mark.parametrize("form", list(gpu_forms.GROUPED))
-def test_grouped_convolutions_in_other_forms(form):
-    x, w = draw((2, 8, 6, 5), torch.float64, 1.0), draw((12, 4, 3, 3), torch.float64, 1.0)
-    torch.testing.assert_close(gpu_forms.GROUPED[form](channels_last(x), w, 1), F.conv2d(x, w, None, 1, 1, 1, 2))
+CONVOLUTIONS = [((2, 3, 15, 15), (8, 3, 5, 5), 4, 0, 1, torch.float32),
+                ((1, 20, 5, 6), (24, 10, 3, 3), 1, 1, 2, torch.float16)]  # the interpreter has no products of bfloat16
 
 
-@pytest.mark.parametrize("shape, weight, stride, pad, groups, dtype", [
-    ((2, 3, 15, 15), (8, 3, 5, 5), 4, 0, 1, torch.float32),
-    ((1, 20, 5, 6), (24, 10, 3, 3), 1, 1, 2, torch.float16)])  # the interpreter has no products of bfloat16
-def test_the_convolution_to_read(own, shape, weight, stride, pad, groups, dtype):
+@pytest.mark.parametrize("shape, weight, stride, pad, groups, dtype", CONVOLUTIONS)
+@pytest.mark.parametrize("form, sides", [("convolved", dict(places=32, outputs=16, inputs=16)),
+                                         ("multiplied", dict(tile=(32, 16, 16, 4, 2)))])
+def test_convolutions_of_our_own(own, form, sides, shape, weight, stride, pad, groups, dtype):
     x, w = channels_last(draw(shape, dtype, 1.0)), channels_last(draw(weight, dtype, 1.0))
     bias = draw((len(w),), dtype, 1.0)
-    expected = F.relu(F.conv2d(x.double(), w.double(), bias.double(), stride, pad, 1, groups))
-    found = own.convolved(x, w, bias, stride=stride, pad=pad, groups=groups, places=32, outputs=16, inputs=16)
-    close(found, expected, dtype)
+    expected = F.conv2d(x.double(), w.double(), bias.double(), stride, pad, 1, groups)
+    close(getattr(own, form)(x, w, bias, stride=stride, pad=pad, groups=groups, **sides), F.relu(expected), dtype)
+
+
+def test_the_gradient_of_a_convolutions_input_is_one_too(own):
+    x, w = draw((2, 8, 6, 5), torch.float64, 1.0).requires_grad_(), draw((12, 4, 3, 3), torch.float64, 1.0)
+    sent = draw((2, 12, 6, 5), torch.float32, 1.0)
+    F.conv2d(x, w, None, 1, 1, 1, 2).backward(sent.double())
+    found = own.multiplied(channels_last(sent), gpu_forms.turned(w.float(), 2), torch.zeros(8, device=DEVICE), pad=1, groups=2,
+                           relu=False, tile=(32, 16, 16, 4, 2))
+    close(found, x.grad, torch.float32)
+
+
+LOWER = {"int8 weights": gpu_dense.Bytes, "our kernel": gpu_dense.Words, "int8": gpu_dense.Integers, "float8": gpu_dense.Floats,
+         "float8, one scale": lambda linear: gpu_dense.Floats(linear, whole=True)}
+
+
+@pytest.mark.parametrize("form", list(LOWER))
+@pytest.mark.parametrize("rows", [1, 3])
+def test_dense_layers_at_lower_precision(chosen, form, rows):
+    torch.manual_seed(0)
+    linear, x = torch.nn.Linear(48, 10).requires_grad_(False).to(DEVICE), draw((rows, 12, 2, 2), torch.float32, 3.0)
+    expected = F.linear(x.flatten(1), linear.weight, linear.bias).double()
+    found = LOWER[form](linear)(x)
+    error = float((found.double() - expected).norm() / expected.norm())
+    assert found.shape == (rows, 10) and 1e-4 < error < (0.02 if "int8" in form or "our" in form else 0.08)
+
+
+def test_a_layer_of_bytes_is_exact_on_what_bytes_can_say(own):
+    """More outputs than a program makes, more inputs than a piece, fewer rows than the kernel's."""
+    values = torch.randint(-127, 128, (10, 2064), generator=torch.Generator().manual_seed(0)).float()
+    values[:, 0] = 127  # the scale is 1
+    x, bias = draw((3, 2064), torch.float32, 10.0).round(), torch.arange(10.0)
+    linear = torch.nn.Linear(2064, 10).requires_grad_(False)
+    linear.weight.copy_(values)
+    linear.bias.copy_(bias)
+    layer = gpu_dense.Words(linear.to(DEVICE))
+    for rows, relu in ((3, False), (1, True)):
+        expected = F.linear(x[:rows], values.to(DEVICE), bias.to(DEVICE))
+        found = own.thin(x[:rows], layer.words, layer.scale, layer.bias, relu)
+        assert torch.equal(found, F.relu(expected) if relu else expected)
 
 
 @pytest.mark.slow
@@ -265,8 +317,9 @@ def test_every_kernel_compiles_for_a_card_that_is_not_here(tmp_path):
     subprocess.run([sys.executable, "-W", "ignore", "-m", "benches.gpu_compile", str(tmp_path)], check=True, env=environment,
                    capture_output=True, timeout=280)
     found = json.loads((tmp_path / "gpu_compile.json").read_text())["kernels"]
-    assert len(found) == 17
-    assert all(one["stack"] == one["local"] == 0 and one["reg"] <= 128 for one in found.values())
+    assert len(found) == 40 and all(one["stack"] == one["local"] == 0 for one in found.values())
+    assert all(one["reg"] <= 128 for name, one in found.items() if not name.startswith(("product", "layer of bytes")))
+    assert all(one["matrix_products"] for name, one in found.items() if name.startswith("product"))
 
 
 def test_the_update_rule_in_one_pass(chosen):

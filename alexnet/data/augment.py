@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from alexnet import ops
+from alexnet.nets.layers import Conv
 
 VIEWS = (1, 2, 5, 9, 10)
 
@@ -77,6 +78,13 @@ def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=Fals
         rows(batch).add_(shift.repeat(1, crop)[:, None])
         batch.div_(1 + noise)
     return mixed(lambda one: one, batch, draws.share).to(dtype)
+
+
+def number_format(row, device, precision):
+    """What a training batch is made in: on a card the step's bfloat16, where the net rounds pictures to it before all else."""
+    readers = [layer for place, layer in enumerate(row.layers) if not place or getattr(layer, "sees", "") == "picture"]
+    rounded = row.channels == 3 and row.input_scale == 1 and all(isinstance(layer, Conv) for layer in readers)
+    return torch.bfloat16 if device.type == "cuda" and precision == "bfloat16" and rounded else torch.float32
 
 
 def mixed(function, things, share):

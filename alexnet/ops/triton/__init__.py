@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from alexnet.ops.triton import convolution, joint, maps, pictures, update
+from alexnet.ops.triton import convolution, dense, implicit, joint, maps, pictures, update
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 TILE = {"pool": (128, 4), "unpool": (128, 4)}  # rows of eight maps in a tile, warps
@@ -168,18 +168,19 @@ def _(ctx, grad):
     return within_map_gradient(x, channels_last(grad), *ctx.constants), None, None, None
 
 
-# ---- pictures, the update rule, the convolution to read ------------------------------------------------------------------
+# ---- pictures, the update rule ------------------------------------------------------------------
 
 
 @torch.library.custom_op("alexnet::cut", mutates_args=())
 def cut(stored: Tensor, corners: Tensor, mirrored: Tensor, shifts: Tensor | None, mean: Tensor, crop: int, divisor: float,
         dtype: torch.dtype, depth: int, side: int) -> Tensor:
-    """uint8 (B, S, S, 3) to (B, 3 depth^2, side, side), channels last: each of its pixels is depth x depth of the crop's; zeros
-    where it reaches beyond. corners: int64 rows that begin with top and left."""
-    out, maps, (B, S, _, _) = batch_of(stored, dtype, depth, side), 3 * depth**2, stored.shape
+    """uint8 (B, S, S, 3), or (B, 3 S / 2, S) as cut_yuv has it, to (B, 3 depth^2, side, side), channels last: each of its pixels is
+    depth x depth of the crop's; zeros where it reaches beyond. corners: int64 rows that begin with top and left."""
+    out, maps, (B, _, S) = batch_of(stored, dtype, depth, side), 3 * depth**2, stored.shape[:3]
     strides = [step if size > 1 else 0 for step, size in zip(mean.stride(), mean.shape)]
     shifts, noise = (mean, False) if shifts is None else (shifts, True)
-    pictures.cut[(over(side * side * maps, BLOCK), B)](
+    kernel = pictures.cut if stored.dim() == 4 else pictures.cut_yuv
+    kernel[(over(side * side * maps, BLOCK), B)](
         stored, corners, mirrored, shifts, mean, out, divisor, corners.stride(0), *strides, S, CROP=crop, SIDE=side, DEPTH=depth,
         NOISE=noise, BLOCK=BLOCK)
     return out
@@ -208,14 +209,58 @@ def momentum(weight, gradient, velocity, *, momentum, decay, rate):
     update.step[(over(count, BLOCK),)](weight, gradient, velocity, momentum, decay, rate, count, BLOCK=BLOCK)
 
 
+# ---- for the benches alone: convolutions, a layer of bytes -----------------------------------------------------------------
+
+
 def convolved(x, weight, bias, *, stride=1, pad=0, groups=1, relu=True, places=128, outputs=128, inputs=32):
     """The convolution of convolution.py, with bias and ReLU. places, outputs, inputs: sides of the products it is made of."""
-    (B, C, H, W), (each, _, kernel, _) = x.shape, weight.shape
-    height, width = ((side + 2 * pad - kernel) // stride + 1 for side in (H, W))
-    out = torch.empty((B, each, height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    grid = over(B * height * width, places), over(each // groups, outputs), groups
-    convolution.convolution[grid](
-        channels_last(x), channels_last(weight), bias, out, H, W, height, width, B * height * width, C=C, MAPS=each,
-        KERNEL=kernel, STRIDE=stride, PAD=pad, GROUPS=groups, RELU=relu, PLACES=places, OUTPUTS=outputs, INPUTS=inputs,
-        num_warps=8 if places * outputs > 8192 else 4)
+    out, count = outputs_of(x, weight, stride, pad)
+    shape, how = for_convolutions(x, weight, out, stride=stride, pad=pad, groups=groups, relu=relu)
+    grid = over(count, places), over(len(weight) // groups, outputs), groups
+    convolution.convolution[grid](channels_last(x), channels_last(weight), bias, out, *shape, **how, PLACES=places, OUTPUTS=outputs,
+                                  INPUTS=inputs, num_warps=8 if places * outputs > 8192 else 4)
     return out
+
+
+def multiplied(x, weight, bias, *, stride=1, pad=0, groups=1, relu=True, tile=implicit.TILES[0]):
+    """The same by implicit.py. tile: one of its TILES."""
+    out, count = outputs_of(x, weight, stride, pad)
+    shape, how = for_convolutions(x, weight, out, stride=stride, pad=pad, groups=groups, relu=relu)
+    places, outputs, inputs, warps, stages = tile
+    grid = (over(count, places) * over(len(weight) // groups, outputs) * groups,)
+    implicit.implicit[grid](channels_last(x), channels_last(weight), bias, out, *shape, **how, PLACES=places, OUTPUTS=outputs,
+                            INPUTS=inputs, num_warps=warps, num_stages=stages)
+    return out
+
+
+def outputs_of(x, weight, stride, pad):
+    """Memory for a convolution's answer; how many places it has."""
+    height, width = ((side + 2 * pad - weight.shape[2]) // stride + 1 for side in x.shape[2:])
+    out = torch.empty((len(x), len(weight), height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    return out, len(x) * height * width
+
+
+def for_convolutions(x, weight, out, *, stride, pad, groups, relu):
+    """What both are told of shapes, and what they are compiled for."""
+    (B, C, H, W), (_, maps, height, width) = x.shape, out.shape
+    return (H, W, height, width, B * height * width), dict(C=C, MAPS=maps, KERNEL=weight.shape[2], STRIDE=stride, PAD=pad,
+                                                           GROUPS=groups, RELU=relu)
+
+
+FEW = 8  # rows that `thin` takes
+
+
+@torch.library.custom_op("alexnet::thin", mutates_args=())
+def thin(x: Tensor, words: Tensor, scale: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    """x (rows, inputs), no more than FEW rows, in float32: so a thread holds as many of its values as of weights, and none moves to
+    another. words, scale: dense.py's weights."""
+    rows, outputs = len(x), len(words)
+    out, most = x.new_empty((rows, outputs)), 1 << (rows - 1).bit_length()
+    dense.thin[(over(outputs, 4),)](x.contiguous(), words, scale, bias, out, rows, outputs, WORDS=words.shape[1], RELU=relu,
+                                    ROWS=most, OUTPUTS=4, PIECE=256 if most == 1 else 128, num_warps=1)
+    return out
+
+
+@thin.register_fake
+def _(x, words, scale, bias, relu):
+    return x.new_empty((len(x), len(words)))
