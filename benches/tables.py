@@ -189,7 +189,7 @@ def scale_table(result):
     cells = []
     for one in result["measured"]:
         sent = f"{one['bytes_a_picture'] / 1e3:,.0f}" if "in_exchange" in one else ""
-        share = f"{one['in_exchange']:.0%}" if "in_exchange" in one else ""
+        share = f"{100 * one['in_exchange']:.0f} %" if "in_exchange" in one else ""
         rate, times = f"{one['pictures_a_second']:,.1f}", f"{one['of_one_process']:.2f}"
         cells.append((one["net"], one["batch"], one["form"], rate, times, share, sent))
     return rows(("net", "batch", "form", "pictures/s", "of one process", "in exchange", "kB a picture"), cells)
@@ -197,7 +197,7 @@ def scale_table(result):
 
 def predicted_table(result):
     return rows(("batch", "devices", "scheme", "pictures/s", "in exchange", "kB a picture"), [
-        (one["batch"], f"{one['devices']:,}", one["scheme"], f"{one['pictures_a_second']:,.0f}", f"{one['in_exchange']:.0%}",
+        (one["batch"], f"{one['devices']:,}", one["scheme"], f"{one['pictures_a_second']:,.0f}", f"{100 * one['in_exchange']:.0f} %",
          f"{one['bytes_a_picture'] / 1e3:,.0f}") for one in result["predicted"]["lines"]])
 
 
