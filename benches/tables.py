@@ -197,8 +197,8 @@ def scale_table(result):
 
 def predicted_table(result):
     return rows(("batch", "devices", "scheme", "pictures/s", "in exchange", "kB a picture"), [
-        (one["batch"], f"{one['devices']:,}", one["scheme"], f"{one['pictures_a_second']:,.0f}", f"{100 * one['in_exchange']:.0f} %",
-         f"{one['bytes_a_picture'] / 1e3:,.0f}") for one in result["predicted"]["lines"]])
+        (one["batch"], f"{one['devices']:,}", one["scheme"], f"{one['pictures_a_second']:,.0f}",
+         f"{100 * one['in_exchange']:.0f} %", f"{one['bytes_a_picture'] / 1e3:,.0f}") for one in result["predicted"]["lines"]])
 
 
 TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table), "inference": ("inference", inference_table),
