@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import alexnet
-from alexnet import weights
+from alexnet import nets, weights
 from alexnet.data import sample
 
 os.environ["NO_COLOR"] = "1"
@@ -39,6 +39,15 @@ def run(store, tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "tiny"
     alexnet.train(store, recipe="tiny", out=path, epochs=2, batch_size=16, precision="float32")
     return path
+
+
+@pytest.fixture(autouse=True)
+def table_of_rows():
+    """Rows that experiments add do not outlive a test."""
+    before = dict(nets.ROWS)
+    yield
+    nets.ROWS.clear()
+    nets.ROWS.update(before)
 
 
 @pytest.fixture

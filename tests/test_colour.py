@@ -10,15 +10,6 @@ from alexnet.data.order import generator
 from experiments import colour, subsets
 
 
-@pytest.fixture(autouse=True)
-def table_of_rows():
-    """Rows that experiments add do not outlive a test."""
-    before = dict(nets.ROWS)
-    yield
-    nets.ROWS.clear()
-    nets.ROWS.update(before)
-
-
 def kernels(count, specialised, seed):
     random = generator(seed, "kernels")
     values = random.uniform(0, 1, count)

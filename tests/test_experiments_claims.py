@@ -31,15 +31,6 @@ from experiments import (
 from experiments.claims import CLAIMS
 
 
-@pytest.fixture(autouse=True)
-def table_of_rows():
-    """Rows that experiments add do not outlive a test."""
-    before = dict(nets.ROWS)
-    yield
-    nets.ROWS.clear()
-    nets.ROWS.update(before)
-
-
 @pytest.fixture(scope="module")
 def stripes(tmp_path_factory):
     return subsets.toy(tmp_path_factory.mktemp("toy"), size=64)

@@ -2,19 +2,8 @@
 
 import json
 
-import pytest
-
 from alexnet import nets
 from experiments import notebook_order, subsets
-
-
-@pytest.fixture(autouse=True)
-def table_of_rows():
-    """Rows that experiments add do not outlive a test."""
-    before = dict(nets.ROWS)
-    yield
-    nets.ROWS.clear()
-    nets.ROWS.update(before)
 
 
 def row(name, difference, verdict="resolved"):

@@ -145,7 +145,7 @@ def test_the_kernels_are_operations_that_pytorch_can_trace(kernel, norm):
     x = channels_last(draw((2, 8, 7, 7), torch.float32)).requires_grad_()
     whole, constants = [1, 2, norm, 3, 2, 3, 3, 0], [1e-4, 0.75, 2.0]
     torch.library.opcheck(native.joint, (x, whole, constants, True))
-    torch.library.opcheck(native.within_map, (x, None, 5, 1e-2, 0.75))
+    torch.library.opcheck(native.within_map, (x, 5, 1e-2, 0.75))
 
 
 def test_the_update_rule_in_one_pass_is_the_rule(kernel):

@@ -5,22 +5,12 @@ import pytest
 import torch
 
 import alexnet
-from alexnet import nets
 from alexnet.errors import Misused, Refused
 from experiments import rivals, subsets
 from experiments.arms import Arm, Size, Work
 from experiments.rivals import coding, descriptors, fisher, linear
 
 RANDOM = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def table_of_rows():
-    """Rows that experiments add do not outlive a test."""
-    before = dict(nets.ROWS)
-    yield
-    nets.ROWS.clear()
-    nets.ROWS.update(before)
 
 
 def test_fisher_vectors_are_the_gradient_of_the_likelihood():

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 
-from alexnet.ops import cpu, native, reference
+from alexnet.ops import cpu, native, reference, traced
 from alexnet.ops.reference import blur, dropout_mask
 
 __all__ = ["backend", "blur", "contrast_norm", "dropout_mask", "momentum", "norm_pool", "response_norm", "within_map_norm"]
@@ -74,7 +74,7 @@ def norm_pool(x, *, relu_before, norm, kernel_size, stride, ceil_mode, relu_afte
     asked = dict(relu_before=relu_before, **norm, kernel=kernel_size, stride=stride, ceil=ceil_mode, relu_after=relu_after)
     if (own := kernels(x)) and own.takes(x, **{name: asked[name] for name in own.DECIDES if name in asked}):
         return own.joined(x, **asked)
-    if native.takes(x) and kernel_size < native.LARGEST:
+    if native.takes(x) and kernel_size < traced.LARGEST:
         return native.joined(x, **asked)
     x = F.relu(x) if relu_before else x
     x = response_norm(x, **norm) if norm else x
@@ -84,9 +84,9 @@ def norm_pool(x, *, relu_before, norm, kernel_size, stride, ceil_mode, relu_afte
 
 def within_map_norm(x, *, size, alpha, beta):
     if (own := kernels(x)) and own.takes(x):
-        return own.within_map(own.channels_last(x), size, alpha, beta)
+        return own.within_map(traced.channels_last(x), size, alpha, beta)
     if native.takes(x):
-        return native.within_map(native.channels_last(x), None, size, alpha, beta)
+        return native.within_map(traced.channels_last(x), size, alpha, beta)
     return reference.within_map_norm(x, size=size, alpha=alpha, beta=beta)
 
 
@@ -97,7 +97,7 @@ def contrast_norm(x, *, size, alpha, beta):
 def momentum(weights, gradients, velocities, *, momentum, decay, rate):
     """v <- momentum v - decay w - rate g;  w <- w + v, in place: one pass over memory instead of four."""
     rule = {"momentum": momentum, "decay": decay, "rate": rate}
-    if (own := kernels(weights[0])) and all(own.in_step(*three) for three in zip(weights, gradients, velocities)):
+    if (own := kernels(weights[0])) and all(traced.alike(*three) for three in zip(weights, gradients, velocities)):
         for three in zip(weights, gradients, velocities):
             own.momentum(*three, **rule)
     elif all(native.in_step(*three) for three in zip(weights, gradients, velocities)):

@@ -15,16 +15,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from alexnet import processor
+from alexnet.ops import traced
 from alexnet.places import cache_folder
 from alexnet.progress import say
 
 SOURCE = Path(__file__).with_name("cpu_kernel.cpp")
 # Not -ffast-math: a NaN has to stay one, and its start-up code changes the rounding of the whole process.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
-LARGEST = 16  # sides of a pool are smaller: its places are kept as bytes
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
@@ -96,28 +95,7 @@ def call(name, layer, *tensors):
     function(ctypes.byref(layer), *(ctypes.c_void_p(t.data_ptr()) if t is not None and t.numel() else None for t in tensors))
 
 
-# ---- ReLU, norm, pool, ReLU ----------------------------------------------------------------------------------------------
-
-
-def joined(x, *, relu_before=False, size=0, columns=1, alpha=0.0, beta=0.75, k=1.0, kernel=1, stride=1, ceil=False,
-           relu_after=False):
-    """What is asked for of ReLU, norm, max pool and ReLU. size 0: no norm; kernel 1: no pool."""
-    if x.shape[1] % columns:
-        raise ValueError(f"{x.shape[1]} maps do not make {columns} equal columns")
-    height, width = (windows(side, kernel, stride, ceil) for side in x.shape[2:])
-    whole = [int(relu_before), columns, size, kernel, stride, height, width, int(relu_after)]
-    keep = torch.is_grad_enabled() and x.requires_grad  # the places of the maxima, for the gradient
-    return joint(channels_last(x), whole, [alpha, beta, k], keep)[0]
-
-
-def windows(side, kernel, stride, ceil):
-    """How many stand along a side; with `ceil` the last may be cut off by the edge, but begins within."""
-    count = (side - kernel + (stride - 1 if ceil else 0)) // stride + 1
-    return count - 1 if (count - 1) * stride >= side else count
-
-
-def channels_last(x):
-    return x.contiguous(memory_format=torch.channels_last)
+# ---- ReLU, norm, pool, ReLU; the norm within a map -----------------------------------------------------------------------
 
 
 def described(x, whole, constants):
@@ -127,89 +105,30 @@ def described(x, whole, constants):
                  *constants)
 
 
-def outputs(x, whole, keep):
-    kernel, height, width = whole[3], whole[5], whole[6]
-    shape = (*x.shape[:2], height, width)
-    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    if not keep or kernel == 1:
-        return out, torch.empty(0, dtype=torch.uint8, device=x.device)
-    return out, torch.empty(shape, dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
-
-
-@torch.library.custom_op("alexnet::joint", mutates_args=())
-def joint(x: Tensor, whole: list[int], constants: list[float], keep: bool) -> tuple[Tensor, Tensor]:
-    out, places = outputs(x, whole, keep)
+def pool(x, out, places, whole, constants):
     call("pool", described(x, whole, constants), x, out, places)
-    return out, places
 
 
-@joint.register_fake
-def _(x, whole, constants, keep):
-    return outputs(x, whole, keep)
-
-
-@torch.library.custom_op("alexnet::joint_gradient", mutates_args=())
-def joint_gradient(x: Tensor, grad: Tensor, places: Tensor, whole: list[int], constants: list[float]) -> Tensor:
-    out = torch.empty_like(x)
+def unpool(x, grad, places, out, whole, constants):
     call("unpool", described(x, whole, constants), x, grad, places, out)
-    return out
 
 
-@joint_gradient.register_fake
-def _(x, grad, places, whole, constants):
-    return torch.empty_like(x)
+def square(x, grad, out, size, alpha, beta):
+    """grad: of the output, and out is the gradient of the input; or None."""
+    call("square", described(x, [0, 1, size, 1, 1, *x.shape[2:], 0], [alpha, beta, 1.0]), x, grad, out)
 
 
-def keep_for_gradient(ctx, inputs, output):
-    x, ctx.whole, ctx.constants, _ = inputs
-    ctx.save_for_backward(x, output[1])
-    ctx.mark_non_differentiable(output[1])
-
-
-@partial(joint.register_autograd, setup_context=keep_for_gradient)
-def _(ctx, grad, _):
-    x, places = ctx.saved_tensors
-    return joint_gradient(x, channels_last(grad), places, ctx.whole, ctx.constants), None, None, None
-
-
-# ---- the norm within a map -----------------------------------------------------------------------------------------------
-
-
-@torch.library.custom_op("alexnet::within_map", mutates_args=())
-def within_map(x: Tensor, grad: Tensor | None, size: int, alpha: float, beta: float) -> Tensor:
-    """With a gradient of the output: the gradient of the input."""
-    B, C, H, W = x.shape
-    out = torch.empty_like(x)
-    layer = Layer(B, H, W, C, H, W, 1, size, 1, 1, 0, 0, torch.get_num_threads(), alpha, beta, 1.0)
-    call("square", layer, x, grad, out)
-    return out
-
-
-@within_map.register_fake
-def _(x, grad, size, alpha, beta):
-    return torch.empty_like(x)
-
-
-def keep_constants(ctx, inputs, output):
-    x, _, *ctx.constants = inputs
-    ctx.save_for_backward(x)
-
-
-@partial(within_map.register_autograd, setup_context=keep_constants)
-def _(ctx, grad):
-    (x,) = ctx.saved_tensors
-    return within_map(x, channels_last(grad), *ctx.constants), None, None, None, None
+joint = traced.joint("joint", pool, unpool, keeps=lambda kernel, relu_after: kernel > 1)
+joined = partial(traced.joined, joint)
+within_map = traced.within_map("within_map", lambda x, *rest: square(x, None, *rest), square)
 
 
 # ---- the update rule -----------------------------------------------------------------------------------------------------
 
 
 def in_step(*tensors):
-    """Whether these lie alike in memory, without gaps, and are the kernel's to change."""
-    first = tensors[0]
-    dense = first.is_contiguous() or first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-    return dense and ready() and all(t.dtype == torch.float32 and t.device.type == "cpu" and t.stride() == first.stride()
-                                     for t in tensors)
+    """Whether the kernel may step these."""
+    return traced.alike(*tensors) and tensors[0].device.type == "cpu" and ready()
 
 
 def momentum(weight, gradient, velocity, *, momentum, decay, rate):

@@ -7,17 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from alexnet.ops import traced
+from alexnet.ops.traced import LARGEST, channels_last
 from alexnet.ops.triton import convolution, dense, implicit, joint, maps, pictures, update
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 TILE = {"pool": (128, 4), "unpool": (128, 4)}  # rows of eight maps in a tile, warps
 STRIP = 9  # rows of windows that a program goes down
 DECIDES = ("size", "columns", "kernel", "stride")  # whether there is a kernel
-LARGEST = 16  # sides of a pool are smaller: its places are kept as bytes
-
-
-def channels_last(x):
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def takes(x, *, size=0, columns=1, kernel=1, stride=1):
@@ -42,30 +39,6 @@ def over(a, b):
 # ---- ReLU, norm, pool, ReLU ----------------------------------------------------------------------------------------------
 
 
-def joined(x, *, relu_before=False, size=0, columns=1, alpha=0.0, beta=0.75, k=1.0, kernel=1, stride=1, ceil=False,
-           relu_after=False):
-    """What is asked for of ReLU, norm, max pool and ReLU. size 0: no norm; kernel 1: no pool."""
-    height, width = (windows(side, kernel, stride, ceil) for side in x.shape[2:])
-    whole = [int(relu_before), columns, size, kernel, stride, height, width, int(relu_after)]
-    keep = torch.is_grad_enabled() and x.requires_grad  # the places of the maxima, for the gradient
-    return pooled(channels_last(x), whole, [alpha, beta, k], keep)[0]
-
-
-def windows(side, kernel, stride, ceil):
-    """How many stand along a side; with `ceil` the last may be cut off by the edge, but begins within."""
-    count = (side - kernel + (stride - 1 if ceil else 0)) // stride + 1
-    return count - 1 if (count - 1) * stride >= side else count
-
-
-def outputs(x, whole, keep):
-    kernel, height, width, relu_after = whole[3], *whole[5:]
-    shape = (*x.shape[:2], height, width)
-    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    if not keep or kernel == 1 and not relu_after:
-        return out, torch.empty(0, dtype=torch.uint8, device=x.device)
-    return out, torch.empty(shape, dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
-
-
 def fixed(x, whole, constants):
     """What both kernels are compiled for."""
     relu_before, columns, size, kernel, stride, _, width, _ = whole
@@ -74,50 +47,26 @@ def fixed(x, whole, constants):
                 PAPER=constants[1] == 0.75, RELU=bool(relu_before))
 
 
-@torch.library.custom_op("alexnet::pooled", mutates_args=())
-def pooled(x: Tensor, whole: list[int], constants: list[float], keep: bool) -> tuple[Tensor, Tensor]:
-    out, places = outputs(x, whole, keep)
+def pool(x, out, places, whole, constants):
     (B, C, H, W), (kernel, stride, height, width) = x.shape, whole[3:7]
     rows, warps = tile("pool", C)
     cut = (height - 1) * stride + kernel > H or (width - 1) * stride + kernel > W
     grid = over(B * width, rows // (C // 8)), over(height, STRIP)
     joint.pool[grid](x, out, places, *constants, B * width, H=H, OH=height, **fixed(x, whole, constants), CUT=cut, STRIP=STRIP,
                      RELU_AFTER=bool(whole[7]), KEEP=places.numel() > 0, R=rows, num_warps=warps)
-    return out, places
 
 
-@pooled.register_fake
-def _(x, whole, constants, keep):
-    return outputs(x, whole, keep)
-
-
-@torch.library.custom_op("alexnet::pooled_gradient", mutates_args=())
-def pooled_gradient(x: Tensor, grad: Tensor, places: Tensor, whole: list[int], constants: list[float]) -> Tensor:
-    out = torch.empty_like(x)
+def unpool(x, grad, places, out, whole, constants):
     (B, C, H, W), stride = x.shape, whole[4]
     rows, warps = tile("unpool", C)
     blocks = B * over(H, stride) * over(W, stride)
     joint.unpool[(over(blocks, rows // (C // 8)),)](
         x, grad, places, out, *constants, blocks, H=H, OH=whole[5], **fixed(x, whole, constants), POOLED=places.numel() > 0,
         R=rows, num_warps=warps)
-    return out
 
 
-@pooled_gradient.register_fake
-def _(x, grad, places, whole, constants):
-    return torch.empty_like(x)
-
-
-def keep_for_gradient(ctx, inputs, output):
-    x, ctx.whole, ctx.constants, _ = inputs
-    ctx.save_for_backward(x, output[1])
-    ctx.mark_non_differentiable(output[1])
-
-
-@partial(pooled.register_autograd, setup_context=keep_for_gradient)
-def _(ctx, grad, _):
-    x, places = ctx.saved_tensors
-    return pooled_gradient(x, channels_last(grad), places, ctx.whole, ctx.constants), None, None, None
+pooled = traced.joint("pooled", pool, unpool, keeps=lambda kernel, relu_after: kernel > 1 or relu_after)
+joined = partial(traced.joined, pooled)
 
 
 # ---- the norm within a map -----------------------------------------------------------------------------------------------
@@ -130,42 +79,19 @@ def shape_and_grid(x):
     return (H, W, C, x.numel() // 8), (over(x.numel(), BLOCK),)
 
 
-@torch.library.custom_op("alexnet::within_map_on_card", mutates_args=())
-def within_map(x: Tensor, size: int, alpha: float, beta: float) -> Tensor:
-    out = torch.empty_like(x)
+def norm(x, out, size, alpha, beta):
     shape, grid = shape_and_grid(x)
     maps.forward[grid](x, out, alpha, beta, *shape, SIZE=size, PAPER=beta == 0.75, R=BLOCK // 8)
-    return out
 
 
-@within_map.register_fake
-def _(x, size, alpha, beta):
-    return torch.empty_like(x)
-
-
-@torch.library.custom_op("alexnet::within_map_gradient_on_card", mutates_args=())
-def within_map_gradient(x: Tensor, grad: Tensor, size: int, alpha: float, beta: float) -> Tensor:
-    out, sent, direct = torch.empty_like(x), *(torch.empty_like(x, dtype=torch.float32) for _ in range(2))
+def unnorm(x, grad, out, size, alpha, beta):
+    sent, direct = (torch.empty_like(x, dtype=torch.float32) for _ in range(2))
     shape, grid = shape_and_grid(x)
     maps.through[grid](x, grad, sent, direct, alpha, beta, *shape, SIZE=size, PAPER=beta == 0.75, R=BLOCK // 8)
     maps.backward[grid](x, sent, direct, out, alpha, beta, *shape, SIZE=size, R=BLOCK // 8)
-    return out
 
 
-@within_map_gradient.register_fake
-def _(x, grad, size, alpha, beta):
-    return torch.empty_like(x)
-
-
-def keep_constants(ctx, inputs, output):
-    x, *ctx.constants = inputs
-    ctx.save_for_backward(x)
-
-
-@partial(within_map.register_autograd, setup_context=keep_constants)
-def _(ctx, grad):
-    (x,) = ctx.saved_tensors
-    return within_map_gradient(x, channels_last(grad), *ctx.constants), None, None, None
+within_map = traced.within_map("within_map_on_card", norm, unnorm)
 
 
 # ---- pictures, the update rule ------------------------------------------------------------------
@@ -194,13 +120,6 @@ def batch_of(stored, dtype, depth, side):
 @cut.register_fake
 def _(stored, corners, mirrored, shifts, mean, crop, divisor, dtype, depth, side):
     return batch_of(stored, dtype, depth, side)
-
-
-def in_step(*tensors):
-    """Whether these lie alike in memory, without gaps, and are the kernel's to change."""
-    first = tensors[0]
-    dense = first.is_contiguous() or first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-    return dense and all(t.dtype == torch.float32 and t.stride() == first.stride() for t in tensors)
 
 
 def momentum(weight, gradient, velocity, *, momentum, decay, rate):
