@@ -108,10 +108,7 @@ def train_alone(part, row, recipe, *, batch_size, device, precision, workers, sp
         pinned = pixels.pin_memory()
         parts["copy"] = rate(repeated(lambda: pinned.to(device, non_blocking=True), seconds=0.1, device=device), batch_size)
     began, batch = time.monotonic(), (pixels.to(device), labels.to(device))
-    still = replace(recipe, schedule="constant", phases=(), rates="", rate=STILL, bias_rate=0.0, batch_size=batch_size)
-    with tempfile.TemporaryDirectory() as place:
-        loop = Loop(rundir.RunDir(place), still, {"net": row, "seed": 0, "precision": precision}, part, part, device=device,
-                    workers=workers, signals=None, environment={}, began=began)
+    loop = still_loop(part, row, replace(recipe, batch_size=batch_size), device=device, precision=precision, workers=workers)
     loop.one_step(*batch)
     finish(device)
     first = time.monotonic() - began
@@ -124,6 +121,14 @@ def train_alone(part, row, recipe, *, batch_size, device, precision, workers, sp
                    "pictures_per_second": batch_size / median(steps), "batch_size": batch_size, "waiting": sum(waits) / sum(steps),
                    "seconds_to_first_step": first, "weights": "random", "includes": "augmentation and optimiser",
                    "device_memory_mb": torch.cuda.max_memory_allocated(device) >> 20 if device.type == "cuda" else None}
+
+
+def still_loop(part, row, recipe, *, device, precision, workers):
+    """A training loop whose steps are whole and leave the weights where they are; it keeps nothing."""
+    still = replace(recipe, schedule="constant", phases=(), rates="", rate=STILL, bias_rate=0.0)
+    with tempfile.TemporaryDirectory() as place:
+        return Loop(rundir.RunDir(place), still, {"net": row, "seed": 0, "precision": precision}, part, part, device=device,
+                    workers=workers, signals=None, environment={}, began=time.monotonic())
 
 
 def _until(seconds, found, work):

@@ -1,14 +1,9 @@
 """The convolutions of the paper in other forms that may run faster on a card, equal by test: the first by space-to-depth or with
-more channels, grouped ones as two, as one batched product, as a dense one with zeros. And the nets of an ordinary script.
+more channels, grouped ones as two, as one batched product, as a dense one with zeros.
 """
 
-import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
-
-from alexnet import nets
-from alexnet.ops import reference
 
 # ---- the first convolution: 11 x 11, stride 4, three colours ---------------------------------------------------------------
 
@@ -69,33 +64,3 @@ GROUPED = {
     "batched product": batched,
     "dense with zeros": with_zeros,
 }
-
-# ---- what an ordinary script has -------------------------------------------------------------------------------------------
-
-
-class WithinMap(nn.Module):
-    def __init__(self, layer):
-        super().__init__()
-        self.constants = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta}
-
-    def forward(self, x):
-        return reference.within_map_norm(x, **self.constants)
-
-
-def ordinary(row):
-    """The row of PyTorch's own layers; its norm knows no columns, and the norm within a map is composed."""
-    found, kinds = [], nets.layers
-    for shape in nets.shapes(row):
-        layer, ahead = shape.layer, shape.input[0]
-        if isinstance(layer, kinds.Conv):
-            found.append(nn.Conv2d(ahead, layer.maps, layer.kernel, layer.stride, layer.pad, groups=shape.groups))
-        elif isinstance(layer, kinds.ResponseNorm):
-            found.append(nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k))
-        elif isinstance(layer, kinds.WithinMapNorm):
-            found.append(WithinMap(layer))
-        elif isinstance(layer, kinds.Pool):
-            found.append(nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=row.rounding == "ceil"))
-        else:
-            found += [nn.Flatten()] * (shape.input[1] > 1) + [nn.Linear(int(np.prod(shape.input)), shape.output[0])]
-        found += [nn.ReLU(inplace=True)] * (layer.then == "relu") + [nn.Dropout(layer.dropout)] * (layer.dropout > 0)
-    return nn.Sequential(*found)

@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from alexnet import nets, ops, optim, recipes, weights
 from alexnet.device import autocast
 from alexnet.net import AlexNet
-from benches import gpu_forms, gpu_job
-from benches.step import input_side
+from benches import gpu_forms, gpu_job, ordinary
 
 
 def main():
@@ -83,9 +82,9 @@ def ready(job, row, batch, side, channels=3):
     return x.contiguous(memory_format=torch.channels_last), torch.randint(0, row.classes, (batch,), device=job.device)
 
 
-def ordinary(job, row, batch, *, compile):
-    net = gpu_forms.ordinary(row).to(job.device, memory_format=torch.channels_last).train()
-    x, labels = ready(job, row, batch, input_side(row))
+def script(job, row, batch, *, compile):
+    net = ordinary.net(row).to(job.device, memory_format=torch.channels_last).train()
+    x, labels = ready(job, row, batch, ordinary.input_side(row))
     rule = torch.optim.SGD(net.parameters(), lr=1e-5, momentum=0.9, weight_decay=5e-4)
     return stepper(job, compiled(job, net) if compile else net, rule, lambda: x, labels)
 
@@ -151,11 +150,11 @@ def captured(step):
 
 
 FORMS = {
-    "ordinary": partial(ordinary, compile=False),
+    "ordinary": partial(script, compile=False),
     "ours": ours,
     "ours, compiled": partial(ours, compile=True),
     "ours, compiled, graph": partial(ours, compile=True, graph=True),
-    "ordinary, compiled": partial(ordinary, compile=True),
+    "ordinary, compiled": partial(script, compile=True),
     "torchvision, compiled": torchvisions,
     "ours, compiled, graph, by depth": partial(ours, compile=True, graph=True, depth=True),
     "ours, compiled, graph, by depth, from bytes": partial(ours, compile=True, graph=True, depth=True, stored=True),

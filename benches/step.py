@@ -21,15 +21,14 @@ from statistics import median
 
 import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 
-from alexnet import nets, ops, optim, recipes, rundir, weights
+from alexnet import nets, ops, recipes, rundir
 from alexnet.cli import keep_memory
 from alexnet.device import autocast, pick, precision
-from alexnet.net import AlexNet
-from alexnet.parts import mean_of
-from alexnet.train import Loop
+from alexnet.parts import Part
+from alexnet.stages import still_loop
+from benches import ordinary
 from benches.norms import ratio
 from benches.record import RESULTS
 
@@ -122,26 +121,32 @@ def child(asked):
 
 
 def our_step(row, recipe, batch, number):
-    """The loop's own step on a batch of noise; what it needs of a run is set, the rest of a run is left out."""
-    loop, size = Loop.__new__(Loop), row.crop * 8 // 7
-    colour = argparse.Namespace(mean=np.full(3, 120.0), stdevs=np.array([120.0, 37.0, 20.0]), vectors=np.eye(3))
-    loop.split = argparse.Namespace(mean=np.full((size, size, 3), 120.0, np.float32), colour=colour, size=size)
-    loop.recipe, loop.device, loop.seed, loop.precision = recipes.recipe(recipe, batch_size=batch), pick("cpu"), 0, number
-    loop.net = loop.compiled = weights.to_device(AlexNet(row, seed=0), loop.device)
-    loop.optimiser = optim.optimiser(loop.net, loop.recipe)
-    loop.average = optim.Average(loop.net) if loop.recipe.averaging else None
-    loop.mean = mean_of(loop.split, row.crop, loop.recipe.centring)
-    loop.plateau, loop.steps, loop.epoch, loop.step, loop.images = optim.Plateau(), 10_000, 1, 0, 0
-    loop.totals, loop.bad = torch.zeros(2, dtype=torch.float64), torch.full((), -1)
-    pictures = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
-    labels = torch.randint(0, row.classes, (batch,))
+    """The loop's own step on a batch of noise."""
+    split, recipe = Noise(row, batch), recipes.recipe(recipe, batch_size=batch)
+    loop = still_loop(Part(split), row.name, recipe, device=pick("cpu"), precision=number, workers=1)
+    pictures, labels = torch.from_numpy(split.pixels), torch.from_numpy(split.labels)
     return lambda: loop.one_step(pictures, labels)
 
 
+class Noise:
+    """A split of one batch, as far as a step needs one."""
+
+    name, colour = "noise", argparse.Namespace(mean=np.full(3, 120.0), stdevs=np.array([120.0, 37.0, 20.0]), vectors=np.eye(3))
+
+    def __init__(self, row, count):
+        chance, self.size = np.random.default_rng(0), row.crop * 8 // 7
+        self.classes, self.labels = range(row.classes), chance.integers(0, row.classes, count)
+        self.pixels = chance.integers(0, 256, (count, self.size, self.size, 3), dtype=np.uint8)
+        self.mean = np.full((self.size, self.size, 3), 120.0, np.float32)
+
+    def __len__(self):
+        return len(self.labels)
+
+
 def script(row, batch, number, *, compiled):
-    net = ordinary_net(row).train()
+    net = ordinary.net(row).train()
     rule = torch.optim.SGD(net.parameters(), lr=1e-5, momentum=0.9, weight_decay=5e-4)
-    side = input_side(row)
+    side = ordinary.input_side(row)
     x, labels = torch.randn(batch, 3, side, side) * 60, torch.randint(0, row.classes, (batch,))
     if compiled:
         net, x = net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
@@ -155,29 +160,6 @@ def script(row, batch, number, *, compiled):
         rule.step()
 
     return step
-
-
-def input_side(row):
-    """Where a row's windows hang over the edge, the script takes the larger picture: 227 for 224."""
-    first = nets.shapes(row)[0]
-    return max(row.crop, (first.output[1] - 1) * first.layer.stride + first.layer.kernel - 2 * first.layer.pad)
-
-
-def ordinary_net(row):
-    """The same row of PyTorch's own layers."""
-    layers, kinds = [], nets.layers
-    for shape in nets.shapes(row):
-        layer, ahead = shape.layer, shape.input[0]
-        if isinstance(layer, kinds.Conv):
-            layers.append(nn.Conv2d(ahead, layer.maps, layer.kernel, layer.stride, layer.pad, groups=shape.groups))
-        elif isinstance(layer, kinds.ResponseNorm):
-            layers.append(nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k))
-        elif isinstance(layer, kinds.Pool):
-            layers.append(nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=row.rounding == "ceil"))
-        else:
-            layers += [nn.Flatten()] * (shape.input[1] > 1) + [nn.Linear(int(np.prod(shape.input)), shape.output[0])]
-        layers += [nn.ReLU(inplace=True)] * (layer.then == "relu") + [nn.Dropout(layer.dropout)] * (layer.dropout > 0)
-    return nn.Sequential(*layers)
 
 
 def show(found):
