@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -95,8 +96,8 @@ class Runs(NamedTuple):
 class Work:
     """One experiment at one scale: its store, its runs, its result file."""
 
-    def __init__(self, claim, stores, out, *, scale, size, result=None, file=None, spent=None, **which):
-        self.claim, self.stores, self.out, self.scale, self.size = claim, stores, Path(out), scale, size
+    def __init__(self, stores, out, *, scale, size, result=None, file=None, spent=None, **which):
+        self.stores, self.out, self.scale, self.size = stores, Path(out), scale, size
         self.source = Path(subsets.fitting(stores, nets.row(self.known(size.row))))
         self.which, self.file = which, file
         self.result = {} if result is None else result
@@ -104,7 +105,7 @@ class Work:
 
     def at(self, size=None, **which):
         """The same experiment on other pictures, or with other numbers."""
-        return Work(self.claim, self.stores, self.out, scale=self.scale, size=size or self.size, result=self.result,
+        return Work(self.stores, self.out, scale=self.scale, size=size or self.size, result=self.result,
                     file=self.file, spent=self.spent, **which)
 
     @cached_property
@@ -239,6 +240,24 @@ class Work:
         card = open_split(self.source, "train").card
         sizes = {name: len(open_split(self.store, name)) for name in (*subsets.WANTED, subsets.CLEAN)}
         return {"source": card["source"]["name"], "size": card["size"], "classes": self.ways, "pictures": sizes}
+
+
+def measured(run, stores, out, *, scale, size, file, facts):
+    """An experiment from what is there already to its result file. run: (work); facts: of the result, its sentence among them."""
+    began = time.monotonic()
+    facts = {**facts, "scale": scale, "size": vars(size), "environment": rundir.environment(pick("auto"), command=""),
+             "finished": False}
+    work = Work(stores, out, scale=scale, size=size, result=facts, file=Path(file))
+    work.write(data=work.described())
+    run(work)
+    work.write(finished=True, seconds_here=round(time.monotonic() - began, 1))
+    return work.result
+
+
+def given(changes):
+    """-> (what was named, and how a command line says it)"""
+    named = {key: value for key, value in changes.items() if value}
+    return named, "".join(f" --{key.replace('_', '-')} {value}" for key, value in named.items())
 
 
 def plain(value):

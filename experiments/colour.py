@@ -10,7 +10,7 @@ kernel by its energy, so that kernels which never grew say little.
 """
 
 import argparse
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,10 @@ from alexnet import nets, weights
 from alexnet.cli import keep_memory
 from alexnet.data.order import generator
 from alexnet.data.store import open_split
-from alexnet.device import pick
 from alexnet.errors import Misused
 from alexnet.figures import colour_selectivity
 from alexnet.nets.layers import Conv, Dense, Pool, ResponseNorm, Row
-from alexnet.rundir import environment
-from experiments.arms import Arm, Size, Work, last
+from experiments.arms import Arm, Size, given, last, measured
 
 CLAIM = "the two columns specialise: one in colour, one not, whatever the seed"
 PAPER = "every run, independent of the initial values"
@@ -145,21 +143,14 @@ def quantiles(values):
 def measure(store, out, *, scale="cpu", arms=None, **changes):
     """arms: only so many of them; changes: of the scale's Size (epochs, seeds, a_class, batch_size). -> what run() wrote; killed,
     the same call goes on."""
-    began, out, size = time.monotonic(), Path(out), SCALES[scale]
-    which = open_split(store, "train").size
+    which, words = open_split(store, "train").size, given({**changes, "arms": arms})[1]
     row = nets.ROWS.setdefault(colour_row(which).name, colour_row(which))
-    changes = {key: value for key, value in changes.items() if value}
-    fields = {**vars(size), "row": row.name, "more": {**size.more, **({"arms": arms} if arms else {})}, **changes}
-    if fields["seeds"] < 8 and scale != "toy":
-        raise Misused(f"seeds is {fields['seeds']}; the claim is about every run, so it wants 8 or more.")
-    words = "".join(f" --{key.replace('_', '-')} {value}" for key, value in {**changes, **({"arms": arms} if arms else {})}.items())
-    work = Work(CLAIM, [store], out, scale=scale, size=Size(**fields), file=out / f"colour-{scale}.json", result={
-        "claim": 10, "sentence": CLAIM, "command": f"python -m experiments.colour STORE OUT --scale {scale}{words}", "scale": scale,
-        "environment": environment(pick("auto"), command=""), "finished": False})
-    work.write(data=work.described(), size=vars(work.size))
-    run(work)
-    work.write(finished=True, seconds_here=round(time.monotonic() - began, 1))
-    return work.result
+    size = replace(SCALES[scale], row=row.name, **given(changes)[0])
+    size = replace(size, more={**size.more, **given({"arms": arms})[0]})
+    if size.seeds < 8 and scale != "toy":
+        raise Misused(f"seeds is {size.seeds}; the claim is about every run, so it wants 8 or more.")
+    return measured(run, [store], out, scale=scale, size=size, file=Path(out) / f"colour-{scale}.json", facts={
+        "claim": 10, "sentence": CLAIM, "command": f"python -m experiments.colour STORE OUT --scale {scale}{words}"})
 
 
 def main(words=None):

@@ -5,15 +5,12 @@ scaled and warmed up, and with LARS. Rates are chosen on `tune`, errors are thos
 """
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from alexnet.cli import keep_memory
-from alexnet.device import pick
-from alexnet.rundir import environment
 from experiments import paired, subsets
-from experiments.arms import Arm, Size, Work, stop_after
+from experiments.arms import Arm, Size, given, measured, stop_after
 
 QUESTION = "a batch of 4,096 trains as well as one of 256"
 SCALES = {  # batch sizes of the control and of the others: in size.more
@@ -34,20 +31,16 @@ def arms(row, small, large):
 
 
 def measure(store, out, *, scale="cpu", minutes=None, **changes):
-    began, out = time.monotonic(), Path(out)
+    changes, words = given(changes)
     stop_after(minutes)
-    changes = {key: value for key, value in changes.items() if value}
-    words = "".join(f" --{key} {value}" for key, value in changes.items())
-    size = replace(SCALES[scale], **changes)
-    stores = [store] if store else [subsets.toy(out / "pictures", size=64)]
-    work = Work("large_batch", stores, out, scale=scale, size=size, file=out / f"large-batch-{scale}.json", result={
-        "question": QUESTION, "command": f"python -m experiments.large_batch STORE OUT --scale {scale}{words}", "scale": scale,
-        "environment": environment(pick("auto"), command=""), "finished": False})
-    work.write(data=work.described(), size=vars(size))
-    control, *others = arms(size.row, *size.more["batches"])
+    return measured(run, [store] if store else [subsets.toy(Path(out) / "pictures", size=64)], out, scale=scale,
+                    size=replace(SCALES[scale], **changes), file=Path(out) / f"large-batch-{scale}.json",
+                    facts={"sentence": QUESTION, "command": f"python -m experiments.large_batch STORE OUT --scale {scale}{words}"})
+
+
+def run(work):
+    control, *others = arms(work.size.row, *work.size.more["batches"])
     work.compare(control, others)
-    work.write(finished=True, seconds_here=round(time.monotonic() - began, 1))
-    return work.result
 
 
 def main(words=None):

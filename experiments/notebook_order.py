@@ -7,17 +7,14 @@ run; the pre-trained nets are claim 8.
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from alexnet import nets
 from alexnet.cli import keep_memory
-from alexnet.device import pick
-from alexnet.rundir import environment
 from experiments import paired
-from experiments.arms import Arm, Size, Work, stop_after
+from experiments.arms import Arm, Size, given, measured, stop_after
 
 CLAIM = "the notebook's designs at least one point apart keep their order"
 SHARES = {"toy": (1 / 16, 1 / 256), "cpu": (3 / 8, 1 / 16), "gpu": (3 / 4, 1 / 4)}  # of the maps, of the dense units
@@ -93,20 +90,14 @@ def order(rows):
 def measure(store, out, *, scale="cpu", minutes=None, **changes):
     """changes: of the scale's Size (epochs, seeds, trials, classes, a_class). -> what run() wrote; killed, the same call goes
     on."""
-    began, out = time.monotonic(), Path(out)
     base = small(nets.row("as_run"), scale)
     nets.ROWS.setdefault(base.name, base)
-    changes = {key: value for key, value in changes.items() if value}
-    words = "".join(f" --{key.replace('_', '-')} {value}" for key, value in changes.items())
+    changes, words = given(changes)
     stop_after(minutes)
-    size = replace(SCALES[scale], row=base.name, **changes)
-    work = Work(CLAIM, [store], out, scale=scale, size=size, file=out / f"notebook-order-{scale}.json", result={
-        "claim": 13, "sentence": CLAIM, "command": f"python -m experiments.notebook_order STORE OUT --scale {scale}{words}",
-        "scale": scale, "environment": environment(pick("auto"), command=""), "finished": False})
-    work.write(data=work.described(), size=vars(size))
-    run(work)
-    work.write(finished=True, seconds_here=round(time.monotonic() - began, 1))
-    return work.result
+    return measured(run, [store], out, scale=scale, size=replace(SCALES[scale], row=base.name, **changes),
+                    file=Path(out) / f"notebook-order-{scale}.json", facts={
+                        "claim": 13, "sentence": CLAIM,
+                        "command": f"python -m experiments.notebook_order STORE OUT --scale {scale}{words}"})
 
 
 def main(words=None):

@@ -12,17 +12,15 @@ Results are OUT/claim-NN-NAME-SCALE.json, kept after every arm; --results result
 
 import argparse
 import sys
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from alexnet.cli import keep_memory
-from alexnet.device import pick
 from alexnet.errors import Misused, Refused
 from alexnet.progress import say
-from alexnet.rundir import environment
 from experiments import subsets, table
-from experiments.arms import Work, stop_after
+from experiments.arms import measured, stop_after
 from experiments.claims import CLAIMS, SCALES
 
 
@@ -56,24 +54,23 @@ def main(words=None):
 
 def one(claim, stores, out, *, scale, results, row=None):
     """A claim at a scale, from what is there already to its result file."""
-    began, size = time.monotonic(), claim.sizes[scale]
-    size = replace(size, row=row) if row else size
+    size = replace(claim.sizes[scale], row=row) if row else claim.sizes[scale]
     which = f"{scale} --row {row}" if row else scale
     file = results / f"claim-{claim.number:02d}-{claim.name}-{which.replace(' --row ', '-')}.json"
-    facts = {"claim": claim.number, "name": claim.name, "scale": scale, "sentence": claim.sentence, "paper": claim.paper,
-             "command": f"python -m experiments.run {claim.name} --scale {which} STORE... OUT", "size": vars(size),
-             "environment": environment(pick("auto"), command=""), "finished": False}
+    facts = {"claim": claim.number, "name": claim.name, "sentence": claim.sentence, "paper": claim.paper,
+             "command": f"python -m experiments.run {claim.name} --scale {which} STORE... OUT"}
     say(f"claim {claim.number}, {claim.name}, at {scale} scale")
-    work = Work(claim, stores, out, scale=scale, size=size, result=facts, file=file)
-    work.write(data=work.described())
+    found = measured(partial(drawn, claim), stores, out, scale=scale, size=size, file=file, facts=facts)
+    print(table.of_one(found), flush=True)
+
+
+def drawn(claim, work):
     claim.run(work)
-    rows = [row for row in facts.get("rows", ()) if row["unit"].startswith("nats")]
+    rows = [row for row in work.result.get("rows", ()) if row["unit"].startswith("nats")]
     if rows:
         from experiments import drawing
 
         work.figure(drawing.differences(rows, title=claim.sentence))
-    work.write(finished=True, seconds_here=time.monotonic() - began)
-    print(table.of_one(facts), flush=True)
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def test_a_claim_is_trained_once_and_read_again(stripes, tmp_path):
 
 def test_rows_of_experiments_are_known_by_name(stripes, tmp_path):
     claim = next(claim for claim in CLAIMS if claim.name == "pretraining")
-    work = run.Work(claim, [stripes], tmp_path, scale="cpu", size=claim.sizes["cpu"])
+    work = arms.Work([stripes], tmp_path, scale="cpu", size=claim.sizes["cpu"])
     for row in pretraining.rows(work).values():  # the table has a tiny64_six of its own, the same net
         assert nets.row(work.known(row)).layers == row.layers
     with pytest.raises(Misused, match="two different rows"):
@@ -207,7 +207,7 @@ def test_rows_of_experiments_are_known_by_name(stripes, tmp_path):
 
 def test_a_rate_that_leaves_the_numbers_is_not_chosen(stripes, tmp_path):
     claim = next(claim for claim in CLAIMS if claim.name == "pools")
-    work = run.Work(claim, [stripes], tmp_path, scale="toy", size=replace(claim.sizes["toy"], seeds=1))
+    work = arms.Work([stripes], tmp_path, scale="toy", size=replace(claim.sizes["toy"], seeds=1))
     arm = arms.Arm("two rates", nets.row(work.known("toy64")), choices=({"rate": 1e18}, {"rate": 0.01}))
     chosen, trials = work.choose(arm)
     assert chosen == {"rate": 0.01} and trials[0]["tune_log_loss"] is None and trials[1]["tune_log_loss"] > 0

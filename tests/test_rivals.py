@@ -103,7 +103,7 @@ def net_error(store, run):
 def test_the_whole_at_toy_size(tmp_path):
     pytest.importorskip("cv2")
     store = subsets.toy(tmp_path, size=32)
-    net = Work("", [store], tmp_path, scale="toy", size=Size("toy32", batch_size=32)).train(Arm("net", "toy32"), seed=0)[0]
+    net = Work([store], tmp_path, scale="toy", size=Size("toy32", batch_size=32)).train(Arm("net", "toy32"), seed=0)[0]
     with pytest.raises(Refused, match="the same command goes on"):
         rivals.measure(store, tmp_path / "out", scale="toy", minutes=1e-9)
     found = rivals.measure(store, tmp_path / "out", scale="toy", model=net)
