@@ -17,7 +17,8 @@ from alexnet import cards
 from alexnet.cli import main
 from alexnet.errors import Misused, Refused
 from alexnet.exchange import fetch
-from tests.test_exchange import kernels, made, normalised, square, tower
+from tests.foreign import kernels, made, square
+from tests.test_exchange import normalised, tower
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from alexnet.data import picture
 from alexnet.data.store import open_split
 from alexnet.errors import Refused
 from alexnet.evaluate.passes import Member
-from tests.test_exchange import made
+from tests.foreign import made
 
 RANDOM = np.random.default_rng(11)
 SIZE = 64
