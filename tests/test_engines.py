@@ -95,7 +95,8 @@ def test_the_choice_goes_by_the_processor_and_the_gate(pretended):
 
     ok = {"passed": True, "units": []}
     pretended({"avx2"})
-    assert first({}) == "float32" and first({"int8": ok}) == "float32"  # without VNNI int8 may run over
+    assert first({}) == "float32" and first({"int8": ok}) == "int8"
+    assert first({"int8": {**ok, "units": ["avx512_vnni"]}}) == "float32"  # without VNNI int8 may run over
     assert engines.available()[0][0] == "onnxruntime"
     pretended(AMX)
     assert first({}) == "bfloat16" and first({"int8": ok}) == "int8"
