@@ -14,7 +14,7 @@ from alexnet.exchange import graph
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 UNITS = {"bfloat16": {"amx_bf16", "avx512_bf16"},  # flags of the processor
-         "int8": {"amx_int8", "avx512_vnni", "avx_vnni", "avx2"}}  # avx2's sums may run over: a gate passed on others does not count
+         "int8": {"amx_int8", "avx512_vnni", "avx_vnni", "avx2"}}  # avx2's sums may run over: its gate is its own
 
 
 def room(threads):

@@ -8,10 +8,11 @@ from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 
-from alexnet.ops import cpu, native, reference, traced
+from alexnet.ops import cpu, native, reference, traced, winograd
 from alexnet.ops.reference import blur, dropout_mask
 
-__all__ = ["backend", "blur", "contrast_norm", "dropout_mask", "momentum", "norm_pool", "response_norm", "within_map_norm"]
+__all__ = ["backend", "blur", "contrast_norm", "convolution", "dropout_mask", "momentum", "norm_pool", "response_norm",
+           "within_map_norm"]
 
 
 @lru_cache(maxsize=1)
@@ -53,6 +54,12 @@ def backend(x):
     if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
         return "cpu", "a channels-last batch on the CPU: banded product, gradient by hand"
     return "reference", f"a batch on {x.device.type} in another layout: the definition itself"
+
+
+def convolution(x, weight, bias, *, stride, pad, groups):
+    if winograd.takes(x, weight, stride=stride, pad=pad, groups=groups):
+        return winograd.Convolution.apply(x, weight, bias, pad, groups)
+    return F.conv2d(x, weight, bias, stride, pad, 1, groups)
 
 
 def response_norm(x, *, size, alpha, beta, k, columns):

@@ -1,5 +1,6 @@
-"""The C++ kernels of cpu_kernel.cpp: compiled for this processor the first time they are wanted, kept in the cache folder, and
-made known to PyTorch as operations with gradients. Where there is no compiler the plain path of cpu.py stays in use.
+"""The C++ kernels of cpu_kernel.cpp and cpu_winograd.cpp: compiled for this processor the first time they are wanted, kept in the
+cache folder, and made known to PyTorch as operations with gradients. Where there is no compiler the plain path of cpu.py stays
+in use.
 
 ALEXNET_NATIVE=off leaves them out.
 """
@@ -21,7 +22,8 @@ from alexnet.ops import traced
 from alexnet.places import cache_folder
 from alexnet.progress import say
 
-SOURCE = Path(__file__).with_name("cpu_kernel.cpp")
+SOURCES = [Path(__file__).with_name(name) for name in ("cpu_kernel.cpp", "cpu_winograd.cpp")]
+HEADER = Path(__file__).with_name("cpu_vectors.h")
 # Not -ffast-math: a NaN has to stay one, and its start-up code changes the rounding of the whole process.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -53,8 +55,9 @@ def library():
 def built(compiler):
     """The shared library of this source, compiler and processor; compiled where it is not in the cache folder yet."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    what = "\n".join([SOURCE.read_text(encoding="utf-8"), version, *FLAGS, processor.name(), *sorted(processor.flags())])
-    file = cache_folder() / "kernels" / f"cpu_kernel-{sha256(what.encode()).hexdigest()[:16]}.so"
+    texts = [file.read_text(encoding="utf-8") for file in (HEADER, *SOURCES)]
+    what = "\n".join([*texts, version, *FLAGS, processor.name(), *sorted(processor.flags())])
+    file = cache_folder() / "kernels" / f"cpu-{sha256(what.encode()).hexdigest()[:16]}.so"
     if file.exists():
         return file
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ def built(compiler):
     handle, part = tempfile.mkstemp(suffix=".so", dir=file.parent)
     os.close(handle)
     try:
-        subprocess.run([compiler, *FLAGS, "-o", part, str(SOURCE)], capture_output=True, text=True, check=True, timeout=300)
+        subprocess.run([compiler, *FLAGS, "-o", part, *map(str, SOURCES)], capture_output=True, text=True, check=True, timeout=300)
         os.replace(part, file)  # whole or not at all, whoever compiles beside us
     finally:
         Path(part).unlink(missing_ok=True)
