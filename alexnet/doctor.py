@@ -17,7 +17,7 @@ import torch
 from alexnet import __version__, cards, engines, machine, ops, processor, trials
 from alexnet import device as devices
 from alexnet.errors import Refused
-from alexnet.ops import native
+from alexnet.ops import native, winograd
 from alexnet.places import cache_folder
 
 NEEDED = ("torch", "numpy", "pillow", "simplejpeg", "safetensors", "rich", "matplotlib", "scikit-image", "scikit-learn")
@@ -100,8 +100,12 @@ def operations():
         if kind == "cuda" and not torch.cuda.is_available():
             continue
         batch = torch.zeros(2, 8, 4, 4, device=kind).contiguous(memory_format=torch.channels_last)
-        table = {name: chosen(name, batch) for name in ops.__all__ if name != "backend"}
-        table["convolutions, pools"] = "torch", "channels last, " + ("oneDNN" if kind == "cpu" else "cuDNN")
+        library = "channels last, " + ("oneDNN" if kind == "cpu" else "cuDNN")
+        table = {name: chosen(name, batch) for name in ops.__all__ if name not in ("backend", "convolution")}
+        table |= {"convolutions": ("torch", library), "pools": ("torch", library)}
+        if kind == "cpu":
+            usable, why = winograd.sgemm()
+            table["convolutions of 3 x 3 and 5 x 5"] = ("winograd" if usable else "torch"), f"in float32, stride 1: {why}"
         for name, (backend, why) in table.items():
             found.setdefault(name, {})[kind] = {"backend": backend, "why": why}
     return found

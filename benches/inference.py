@@ -27,7 +27,7 @@ from alexnet.exchange.backends import UNITS, room
 from benches import processes
 from benches.record import RESULTS
 
-TURN = 0.25  # seconds
+TURN, PAUSE = 0.25, 0.5  # seconds; in the pause the threads of the one before go to sleep
 BATCHES = (64, 1)
 
 
@@ -129,7 +129,9 @@ def ratios(taken):
 
 
 def repeated(call):
-    """Seconds a call, over a turn."""
+    """Seconds a call, over a turn, after one that does not count."""
+    time.sleep(PAUSE)
+    call()
     began, calls, took = time.perf_counter(), 0, 0.0
     while took < TURN:
         call()
@@ -242,13 +244,16 @@ class Remote:
 def serve(kind, name, precision):
     import torch
 
+    from benches import ordinary
+
     if kind == "compile":
         keep_memory()
         torch._inductor.config.freezing = True  # before anything is compiled
     if room(None):
         torch.set_num_threads(room(None))
     weights = weights_of(name)
-    net = ordinary(weights).eval()
+    in_order = {key: weights.tensors[key] for key in graph.parameters(weights.row, weights.classes)}
+    net = ordinary.filled(ordinary.net(weights.row, weights.classes, padded=True), in_order).eval()
     if kind == "compile":
         net = net.to(torch.bfloat16 if precision == "bfloat16" else torch.float32, memory_format=torch.channels_last)
         net = torch.compile(net, dynamic=False)
@@ -261,39 +266,6 @@ def serve(kind, name, precision):
                 print(json.dumps({"seconds": repeated(lambda batch=batch: net(batch))}), flush=True)
         except Exception as error:
             print(json.dumps({"why": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}), flush=True)
-
-
-def ordinary(weights):
-    """The net as anyone would write it: nn.Sequential, nn.LocalResponseNorm over all maps."""
-    import torch
-    from torch import nn
-
-    from alexnet.nets import layers
-
-    parts = []
-    for shape in nets.shapes(weights.row, weights.classes):
-        layer, bottom = shape.layer, graph.overhang(shape)[0] if hasattr(shape.layer, "kernel") else 0
-        if isinstance(layer, layers.Conv):
-            parts += [nn.ZeroPad2d((0, bottom, 0, bottom))] * bool(bottom)
-            parts.append(nn.Conv2d(shape.input[0], layer.maps, layer.kernel, layer.stride, layer.pad, groups=shape.groups))
-        elif isinstance(layer, layers.ResponseNorm):
-            parts.append(nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k))
-        elif isinstance(layer, layers.Pool):
-            parts.append(nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=bool(bottom)))
-        elif isinstance(layer, layers.BatchNorm):
-            parts.append(nn.BatchNorm2d(shape.input[0]) if shape.input[1] > 1 else nn.BatchNorm1d(shape.input[0]))
-        elif isinstance(layer, layers.Dense):
-            parts += [nn.Flatten()] * (shape.input[1] > 1)
-            parts.append(nn.Linear(int(np.prod(shape.input)), shape.output[0]))
-        else:
-            raise SystemExit(f"the ordinary script has no {type(layer).__name__}: take a row of the published anatomy")
-        parts += [nn.ReLU()] * (layer.then == "relu")
-    net = nn.Sequential(*parts)
-    own = [key for key in graph.parameters(weights.row, weights.classes) if key.endswith((".weight", ".bias"))]
-    with torch.no_grad():
-        for parameter, key in zip(net.parameters(), own, strict=True):
-            parameter.copy_(torch.from_numpy(np.array(weights.tensors[key])))
-    return net
 
 
 # ---- whole processes -------------------------------------------------------------------------------------------------------

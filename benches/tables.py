@@ -154,11 +154,18 @@ def norms_table(result):
     return rows(("", "stage", "form", "forward and backward, ms", "of the convolution"), cells)
 
 
+def convolutions_table(result):
+    return rows(("net, batch", "layer", "library, forward and backward, ms", "ours", "times faster", "apart"), [
+        (f"{one['net']}, {one['batch']}", one["layer"], *(" and ".join(f"{one[f'{way} {part}']['median_ms']:.0f}"
+         for part in ("forward", "backward")) for way in ("library", "ours")),
+         spread(one["ratios"]["both"], 1, 2, "least", "most", "median"), f"{one['apart']:.0e}") for one in result["rows"]])
+
+
 def inference_table(result):
     cells = []
     for row in result["rows"]:
         for batch in row["batches"]:
-            for one in batch["variants"]:
+            for one in (one for one in batch["variants"] if "left_out" not in one):
                 precision = one["name"].split()[-1]
                 ours = variant(batch, f"ours {precision}")["median_seconds"]
                 engine = f" ({one['engine']})" if one["name"].startswith("ours") else ""
@@ -201,7 +208,8 @@ def predicted_table(result):
          f"{100 * one['in_exchange']:.0f} %", f"{one['bytes_a_picture'] / 1e3:,.0f}") for one in result["predicted"]["lines"]])
 
 
-TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table), "inference": ("inference", inference_table),
+TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table),
+          "convolutions": ("convolutions", convolutions_table), "inference": ("inference", inference_table),
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
           "predicted": ("scale", predicted_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)

@@ -119,7 +119,7 @@ class OnnxRuntime(Backend):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3  # errors only
         settings.inter_op_num_threads, settings.intra_op_num_threads = 1, room(threads) or 0
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoders and other programs want the cores too
+        settings.add_session_config_entry("session.force_spinning_stop", "1")  # decoders and other programs want the cores too
         return settings
 
     @classmethod
