@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/performance.md", "docs/scale.md")
+PAGES = ("README.md", "docs/performance.md", "docs/scale.md", "docs/serve.md")
 PLACE = re.compile(r"(<!-- results: [^\n]*-->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -45,13 +45,6 @@ def prepared(result):
 
 def kills(result):
     return f"{result['equal']} of {result['runs']} end at the same weights, bit for bit"
-
-
-def plateau(result):
-    left, learnt = result["updates_to_leave_plateau"], result["updates_to_zero_training_error"]
-    parts = [f"leaves ln(16) after {left} updates" if left else f"still at ln(16) after {result['updates_run']} updates"]
-    parts += [f"no training error after {learnt}"] if learnt else []
-    return f"{', '.join(parts)} (batch {result['batch_size']}, rate {result['rate']:g})"
 
 
 def clock(result):
@@ -92,6 +85,12 @@ def photographed(result):
     return f"of {one['pictures']} that are not in train {one['first']} right at once, {one['in_five']} within five answers"
 
 
+def served(result):
+    rate = {row["form"]: row["per_second"] for row in result["rows"] if row["clients"] == 64}
+    return (f"{rate['ours']:.0f} requests/s; the same net behind LitServe {rate['litserve']:.0f}, behind a plain FastAPI handler "
+            f"{rate['plain']:.0f}")
+
+
 def variant(batch, name):
     return next(one for one in batch["variants"] if one["name"] == name)
 
@@ -107,9 +106,8 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("clock-cifar18", "the 18 % net of CIFAR-10 by its own recipe (20 minutes on a GPU of 2011)", clock),
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
+    ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
-    ("plateau-as_run", "`as_run`, full width, 256 embedded crops", plateau),
-    ("plateau-paper", "`paper`, the text's own initial values, the same", plateau),
 )
 
 
@@ -192,6 +190,16 @@ def picture_table(result):
     return rows(("what", "ours", "beside"), cells)
 
 
+def serving_table(result):
+    def told(form, clients):
+        one = next(row for row in result["rows"] if (row["form"], row["clients"]) == (form, clients))
+        return f"{one['per_second']:.0f}; {one['p50_ms']:.0f}, {one['p95_ms']:.0f}, {one['p99_ms']:.0f}"
+
+    forms = ("ours", "plain", "litserve", "constant")
+    return rows(("clients", "ours", "plain", "LitServe", "ours, a constant for the net"), [
+        (clients, *(told(form, clients) for form in forms)) for clients in (1, 8, 64)])
+
+
 def scale_table(result):
     cells = []
     for one in result["measured"]:
@@ -211,7 +219,7 @@ def predicted_table(result):
 TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table),
           "convolutions": ("convolutions", convolutions_table), "inference": ("inference", inference_table),
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
-          "predicted": ("scale", predicted_table)}
+          "predicted": ("scale", predicted_table), "serving": ("serving", serving_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
