@@ -20,13 +20,15 @@ NARROWEST = 16, 32  # channels and maps of a group: thinner products are slow
 MOST_THREADS = 16  # each has a gradient of the kernels of its own
 
 
-@lru_cache(maxsize=1)
 def sgemm():
-    """The address of PyTorch's own matrix product, and a sentence about it."""
+    """The address of PyTorch's own matrix product, and a sentence about it; None where this way is not to be had."""
     if os.environ.get("ALEXNET_WINOGRAD") == "off":
         return None, "left out: ALEXNET_WINOGRAD is off"
-    if not native.ready():
-        return None, native.why()
+    return address() if native.ready() else (None, native.why())
+
+
+@lru_cache(maxsize=1)
+def address():
     file = os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so")
     try:
         return ctypes.cast(ctypes.CDLL(file).sgemm_, ctypes.c_void_p).value, "tiles of 6 x 6, products by PyTorch's own BLAS"
