@@ -61,6 +61,18 @@ def test_a_part_that_nobody_wants_is_left_out():
         assert not winograd.Convolution.apply(x, weight, bias, 1, 1).requires_grad
 
 
+def test_a_program_whose_numbers_are_float64_gets_float32_here():
+    torch.set_default_dtype(torch.float64)
+    try:
+        x, weight = drawn(2, 32, 8, 8).float(), drawn(32, 32, 3, 3, seed=1).float().requires_grad_()
+        out = winograd.Convolution.apply(x, weight, None, 1, 1)
+        out.sum().backward()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert out.dtype == weight.grad.dtype == torch.float32
+    near(out.detach(), F.conv2d(x.double(), weight.detach().double(), padding=1))
+
+
 def test_what_is_no_number_stays_none():
     x = drawn(2, 32, 8, 8)
     x[1, 3, 2, 2] = float("nan")

@@ -80,7 +80,7 @@ class Convolution(torch.autograd.Function):
         library = native.library()[0]
         library.winograd_planes.restype = ctypes.c_int64
         kernels = x.new_empty(library.winograd_planes(ctypes.byref(layer)))
-        out = torch.empty(B, K, *outputs(x, kernel, pad), memory_format=torch.channels_last)
+        out = torch.empty(B, K, *outputs(x, kernel, pad), dtype=x.dtype, memory_format=torch.channels_last)
         call("forward", layer, x, weight, bias, kernels, out)
         ctx.save_for_backward(x, kernels)
         ctx.layer, ctx.shape = layer, weight.shape
@@ -92,7 +92,7 @@ class Convolution(torch.autograd.Function):
         x, kernels = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         to_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        to_weight = torch.empty(ctx.shape, memory_format=torch.channels_last)
+        to_weight = torch.empty(ctx.shape, dtype=x.dtype, memory_format=torch.channels_last)
         sums = x.new_zeros(ctx.layer.threads * len(kernels))
         call("backward", ctx.layer, x, grad, kernels, sums, to_x, to_weight)
         return to_x, to_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None
