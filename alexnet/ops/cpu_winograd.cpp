@@ -51,28 +51,22 @@ template <int n> constexpr Matrix<SIDE, n> EVEN = powers<n>(false);
 template <int n> constexpr Matrix<SIDE, n> KERNEL = powers<n>(true);
 template <const auto &M> constexpr auto TURNED = turned(M);
 
-template <const auto &M, int R, int C> static inline void both_ways(const V (&in)[C][C], V (&out)[R][R]) {  // out = M in M'
-    V half[R][C];
+template <const auto &M, int R, int C, int J> static inline void one_way(const V (&in)[C][J], V (&out)[J][R]) {  // out = (M in)'
 #pragma GCC unroll 6
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 6
-        for (int j = 0; j < C; j++) {
+        for (int j = 0; j < J; j++) {
             V sum{};
 #pragma GCC unroll 6
             for (int k = 0; k < C; k++)
                 if (M.at[i][k] != 0) sum += M.at[i][k] * in[k][j];
-            half[i][j] = sum;
+            out[j][i] = sum;
         }
-#pragma GCC unroll 6
-    for (int i = 0; i < R; i++)
-#pragma GCC unroll 6
-        for (int j = 0; j < R; j++) {
-            V sum{};
-#pragma GCC unroll 6
-            for (int k = 0; k < C; k++)
-                if (M.at[j][k] != 0) sum += M.at[j][k] * half[i][k];
-            out[i][j] = sum;
-        }
+}
+template <const auto &M, int R, int C> static inline void both_ways(const V (&in)[C][C], V (&out)[R][R]) {  // out = M in M'
+    V half[C][R];
+    one_way<M>(in, half);
+    one_way<M>(half, out);
 }
 
 // ---- from pixels to planes, and back -------------------------------------------------------------------------------------
