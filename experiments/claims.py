@@ -8,7 +8,7 @@ from experiments.arms import Size
 
 SCALES = ("toy", "cpu", "gpu")
 TOY = Size("toy64", epochs=1, seeds=2, batch_size=32, more={"clean": 32})
-CPU = Size("tiny64", classes=40, epochs=12, seeds=3, trials=3)
+CPU = Size("tiny36", classes=20, epochs=12, seeds=3, trials=3)
 GPU = Size("small64", epochs=24, seeds=5, trials=3, batch_size=128, more={"clean": 5000})
 
 
@@ -53,7 +53,7 @@ CLAIMS = (
         "cpu": sized(CPU, {"pre_epochs": 4}), "gpu": sized(GPU, {"pre_epochs": 12}, classes=100)}),
     Claim(8, "pretraining", "A sixth convolution pays only after pre-training on more pictures", "-1.7 points", pretraining.run, {
         "toy": sized(TOY, {"limits": (4,), "pre_epochs": 1}, classes=3),
-        "cpu": sized(CPU, {"limits": (50, 100, 500), "pre_epochs": 5, "pre_a_class": 200}, classes=20),
+        "cpu": sized(CPU, {"limits": (50, 100, 500), "pre_epochs": 5, "pre_a_class": 200}),
         "gpu": sized(GPU, {"limits": (50, 100, 500), "pre_epochs": 24}, classes=50, epochs=40)}),
     Claim(9, "depth", "Every middle layer is worth about two points", "+2 points without it", depth.run, {
         "toy": sized(TOY, {"added": (1,), "vgg": ("vgg11",), "vgg_share": 1 / 16}, seeds=1),

@@ -61,7 +61,7 @@ def run(work):
         base = Arm(f"eight layers, {name}", make(row), rate=rate)
         arms = [Arm(f"{count} more, {name}", make(deeper(row, count)), rate=rate) for count in added]
         trained(work, base.name, work.compare(base, arms))
-    vgg = [Arm(name, small_vgg(work, name), rate=0.01) for name in work.size.more.get("vgg", ())]
+    vgg = [Arm(name, small_vgg(row, name, work.size.more["vgg_share"]), rate=0.01) for name in work.size.more.get("vgg", ())]
     if vgg:
         work.compare(control, vgg)
 
@@ -73,6 +73,6 @@ def trained(work, control, done):
             work.row(f"training: {name}, against {control}", done[control].looked("clean"), runs.looked("clean"), split="clean")
 
 
-def small_vgg(work, name):
-    row = narrow(nets.row(name), work.size.more["vgg_share"], f"{name}-small", f"{name}, narrow, for 64 pixels")
-    return nets.changed(row, row.name, row.title, crop=56)
+def small_vgg(row, name, share):
+    """A VGG row as narrow as said, for pictures of this row's size."""
+    return replace(narrow(nets.row(name), share, f"{name}-small", f"{name}, narrow"), crop=row.crop)

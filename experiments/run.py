@@ -1,6 +1,6 @@
 """The paper's claims, measured again: one command for any of them (claims.py) at any scale.
 
-    alexnet prepare tiny-imagenet-200 TINY --size 64 --holdout tune=0.05,claims=0.1
+    alexnet prepare tiny-imagenet-200 TINY --size 40 --holdout tune=0.05,claims=0.1    # --scale gpu: --size 64
     alexnet prepare cifar CIFAR --size 32 --holdout tune=0.05,claims=0.1
     python -m experiments.run norms pools --scale cpu TINY CIFAR OUT       # claims by name or number; all when left out
     python -m experiments.run --scale gpu TINY CIFAR OUT --minutes 8       # stops and saves; the same words go on
@@ -44,7 +44,7 @@ def main(words=None):
         if not stores and asked.scale == "toy":
             stores = [subsets.toy(out / "pictures", size=size) for size in (64, 32)]
         if not stores:
-            raise Misused("name the store of 64 pixels, for claims 1 and 2 that of CIFAR-10 too, and then the folder OUT.")
+            raise Misused("name the store of 40 pixels (64 for --scale gpu), for claims 1 and 2 that of CIFAR-10 too, and then the folder OUT.")
         for claim in chosen:
             one(claim, stores, out, scale=asked.scale, results=asked.results or out, row=asked.row)
     except Refused as error:

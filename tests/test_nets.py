@@ -78,6 +78,7 @@ BY_HAND = {
     "small32": SMALL32,
     "small32_batchnorm": SMALL32 + (64 + 128 + 192 + 192 + 128 + 512 + 512),
     "tiny64": TINY64,
+    "tiny36": TINY64 - 256 * 128 * (9 - 4),
     "small64_six": SMALL64 + (256 * 256 * 9 + 256),
     "tiny64_six": TINY64 + (128 * 128 * 9 + 128),
     # the bottleneck, and fc8 on 64 units instead of 256
@@ -141,7 +142,8 @@ def test_sizes_of_maps_are_those_stated():
     maps = {shape.layer.name: shape.output for shape in nets.shapes(nets.row("net137"))}
     assert maps["nails"] == (3, 56, 56) and maps["low2"] == maps["conv2"] == (256, 27, 27)
     assert sides("six_conv")["conv6"] == sides("net141")["conv6"] == 6
-    for row, side in (("caffenet", 6), ("bvlc", 6), ("single_tower", 6), ("vgg11", 7), ("vgg16", 7), ("small64", 3), ("tiny64", 3)):
+    for row, side in (("caffenet", 6), ("bvlc", 6), ("single_tower", 6), ("vgg11", 7), ("vgg16", 7), ("small64", 3), ("tiny64", 3),
+                      ("tiny36", 2)):
         assert sides(row)["pool5"] == side, row
     assert [sides("cifar19")[f"pool{i}"] for i in (1, 2, 3)] == [16, 8, 4] and sides("cifar14")["pool3"] == 3
     assert sides("cifar13")["local4"] == 6 and sides("lenet")["pool2"] == 5

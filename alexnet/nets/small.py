@@ -31,6 +31,8 @@ SMALL32 = small("small32", "the anatomy of 2012 for 32-pixel pictures", (64, 128
                 conv1={"pad": 2})
 TINY64 = small("tiny64", "half as wide as small64 and quick: the demo's net", (32, 96, 192, 128, 256), crop=56,
                conv1={"stride": 2, "pad": 2})
+TINY36 = small("tiny36", "tiny64 for 40-pixel pictures, a third of the work: the experiments' net", (32, 96, 192, 128, 256),
+               crop=36, conv1={"stride": 2, "pad": 2})
 
 
 def with_conv6(row, title, bottleneck=0):
