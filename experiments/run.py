@@ -44,7 +44,7 @@ def main(words=None):
         if not stores and asked.scale == "toy":
             stores = [subsets.toy(out / "pictures", size=size) for size in (64, 32)]
         if not stores:
-            raise Misused("name the store of 40 pixels (64 for --scale gpu), for claims 1 and 2 that of CIFAR-10 too, and then the folder OUT.")
+            raise Misused("name the store of 40 pixels (of 64 for --scale gpu) or CIFAR-10's or both, and then the folder OUT.")
         for claim in chosen:
             one(claim, stores, out, scale=asked.scale, results=asked.results or out, row=asked.row)
     except Refused as error:
