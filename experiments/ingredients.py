@@ -4,7 +4,7 @@ of `claims`, and `val` is not looked at.
 
     alexnet prepare tiny-imagenet-200 STORE --size 64 --holdout tune=0.05,claims=0.1
     python -m experiments.ingredients STORE OUT --epochs 24 --trials 3     # goes on where it stopped; --minutes 8 stops and saves
-    python -m experiments.ingredients STORE OUT --arms modern 2012         # only these
+    python -m experiments.ingredients STORE OUT --arms modern 2012         # only these; two cores: --row tiny36, --size 40
 
 Writes OUT/ingredients.json after every arm.
 """
@@ -21,7 +21,7 @@ from alexnet.train import train
 from experiments.arms import stop_after
 
 INGREDIENTS = {  # what it is called: (2012, today)
-    "batch norm": ({"net": "", "rate": 0.01}, {"net": "_batchnorm", "rate": 0.1}),
+    "batch norm": ({"net": "", "rate": 0.01}, {"net": ",norm=batch", "rate": 0.1}),
     "one cycle": ({"schedule": "dexp", "warmup": 0.0, "update": "2012"},
                   {"schedule": "one_cycle", "warmup": 0.2, "update": "nesterov"}),
     "smoothed labels": ({"smoothing": 0.0}, {"smoothing": 0.1}),
@@ -31,7 +31,7 @@ INGREDIENTS = {  # what it is called: (2012, today)
 BEYOND = {  # on top of all of them
     "growing crops": {"least_side": 0.57},
     "mixing": {"mixing": 0.2},
-    "no dropout": {"net": "_batchnorm,dropout=none"},
+    "no dropout": {"net": ",norm=batch,dropout=none"},
     "twice as long": {"epochs": 2},
     "four times as long": {"epochs": 4},
 }
@@ -52,7 +52,7 @@ def main(words=None):
     parser.add_argument("store")
     parser.add_argument("out", type=Path)
     parser.add_argument("--arms", nargs="+", default=list(arms()), choices=list(arms()), metavar="ARM")
-    parser.add_argument("--row", default="small64", help="the row without batch norm; ROW_batchnorm is the one with it")
+    parser.add_argument("--row", default="small64", help="the net, which arms vary")
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--trials", type=int, default=1, choices=range(1, len(TRIALS) + 1), help="rates an arm")
     parser.add_argument("--seeds", type=int, default=1)

@@ -7,7 +7,7 @@ import pytest
 import alexnet
 from alexnet import weights
 from benches import ship
-from experiments import cnn_star, ingredients
+from experiments import cnn_star, ingredients, large_batch
 
 
 def test_cnn_stars_chain_hands_its_weights_on(pictures, tmp_path):
@@ -33,13 +33,22 @@ def test_ingredients_choose_a_rate_on_one_split_and_report_another(store, tmp_pa
     ingredients.main(words)
     found = json.loads((tmp_path / "ingredients.json").read_text())
     (new,) = found["arms"]["modern + growing crops"]
-    assert new["net"] == "small64_batchnorm" and new["images"] == 48
+    assert new["net"] == "small64,norm=batch" and new["images"] == 48
     assert len(new["trials"]) == 2 and new["select_error"] == min(trial["select_error"] for trial in new["trials"])
     assert {"rate": new["rate"], "select_error": new["select_error"]} in new["trials"]
     assert [trial["rate"] for trial in new["trials"]] == pytest.approx([0.1, 0.1 / 3])
     ingredients.main(words)  # finished runs are only read
     again = json.loads((tmp_path / "ingredients.json").read_text())
     assert again["arms"] == found["arms"]
+
+
+def test_large_batches_stand_beside_a_small_one(tmp_path):
+    found = large_batch.measure(None, tmp_path, scale="toy")
+    kept = json.loads((tmp_path / "large-batch-toy.json").read_text())
+    assert kept["finished"] and kept["rows"] == found["rows"]
+    assert [arm["fields"]["batch_size"] for arm in kept["arms"]] == [16, 64, 64, 64]
+    assert [arm["chosen"]["rate"] for arm in kept["arms"]] == pytest.approx([0.1, 0.1, 0.2, 8.0])  # the root of four; LARS's own
+    assert all(", against 16 pictures" in row["what"] for row in kept["rows"]) and len(kept["rows"]) == 3
 
 
 def test_what_ships_says_what_it_was_measured_on(run, store, tmp_path):
