@@ -11,6 +11,10 @@ class Misused(Refused):
     """The call itself is off: an unknown name, an option that does not fit. Exit code 2."""
 
 
+class Diverged(Refused):
+    """A loss left the numbers: a smaller rate may help."""
+
+
 def nearest(word, known, count=3):
     """The ending of a refusal: the names that look like the one given, or all of them when none does."""
     known = [str(k) for k in known]

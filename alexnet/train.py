@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from alexnet import keeping, optim, parallel, recipes, rundir, trials, weights
 from alexnet.data import augment, order
 from alexnet.device import autocast, compiled, pick, precision, sums
-from alexnet.errors import Misused, Refused
+from alexnet.errors import Diverged, Misused
 from alexnet.evaluate.passes import Member, measure
 from alexnet.ledger import Ledger
 from alexnet.net import AlexNet
@@ -208,8 +208,8 @@ class Loop:
     def look(self):
         """Read the loss off the device: for the bar, for the alarm, and to stop at a step that went wrong."""
         if (bad := self.bad.item()) >= 0:
-            raise Refused(f"the loss of epoch {self.epoch + 1}, step {bad + 1} is not a finite number; the last good checkpoint is "
-                          f"kept in {self.run.path}: begin again with a smaller --rate (it was {self.rate():g}).")
+            raise Diverged(f"the loss of epoch {self.epoch + 1}, step {bad + 1} is not a finite number; the last good checkpoint "
+                           f"is kept in {self.run.path}: begin again with a smaller --rate (it was {self.rate():g}).")
         total, count = self.totals.tolist()
         loss = total / max(count, 1)
         self.alarm(loss)

@@ -20,7 +20,7 @@ from alexnet import nets, rundir, weights
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split
 from alexnet.device import pick
-from alexnet.errors import Misused, Refused
+from alexnet.errors import Diverged, Misused, Refused
 from alexnet.evaluate.passes import Member, watch
 from alexnet.figures import save
 from alexnet.progress import Progress, say
@@ -29,7 +29,6 @@ from experiments import paired, subsets
 
 TRIALS = (1.0, 1 / 3, 3.0, 1 / 9, 9.0)  # of an arm's own rate
 COMMON = {"recipe": "tiny", "precision": "auto"}  # 2012's rule at 0-255 scale, the rate straight to zero; crops, reflections, noise
-NOT_FINITE = "not a finite number"
 
 
 class Enough(Exception):
@@ -153,9 +152,7 @@ class Work:
                          copy=copy, on_epoch=watcher and (lambda line: watcher(run, line)), **recipe)
         except Enough as enough:
             line = enough.line
-        except Refused as error:
-            if NOT_FINITE not in str(error):
-                raise
+        except Diverged:
             (run / "diverged").touch()
             return run, None
         rundir.replace_file(run / "finished.json", json.dumps({**line, "run": run.name}).encode())

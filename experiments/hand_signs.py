@@ -4,6 +4,7 @@ five blocks by file number hold out people. Both are measured, and the gap betwe
 
     python -m experiments.hand_signs sign-language-digits OUT                       # HOG and the SVM: hand-signs-hog.json
     python -m experiments.hand_signs sign-language-digits OUT --model MODEL         # features too: hand-signs.json
+    python -m experiments.hand_signs sign-language-digits OUT --model MODEL --transfer   # and `alexnet transfer` on them
 """
 
 import argparse
@@ -24,7 +25,7 @@ from alexnet.errors import Refused
 from alexnet.evaluate.scores import wilson
 from alexnet.progress import Progress
 from alexnet.rundir import environment, replace_file
-from alexnet.transfer import probe
+from alexnet.transfer import probe, transfer
 
 BLOCKS = 5
 STUDENT = 2.776  # 97.5 % point of Student's t with four degrees of freedom
@@ -41,14 +42,18 @@ def main(words=None):
     parser.add_argument("--scale", default="cpu", choices=list(SCALES))
     parser.add_argument("--model", help="a run folder, a weights file or a name that ships")
     parser.add_argument("--layer", help="of the model (default: its last hidden one)")
+    parser.add_argument("--transfer", action="store_true", help="also the model fitted by `alexnet transfer`: minutes a split")
+    parser.add_argument("--epochs", type=int, default=20, help="of its fine-tuning")
     asked = parser.parse_args(words)
     keep_memory()
-    found = measure(asked.pictures, asked.out, scale=asked.scale, model=asked.model, layer=asked.layer)
+    found = measure(asked.pictures, asked.out, scale=asked.scale, model=asked.model, layer=asked.layer,
+                    epochs=asked.epochs if asked.transfer else 0)
     print(as_text(found))
 
 
-def measure(store, out, *, scale="cpu", model=None, layer=None):
-    """store: the photographs, a folder a class. -> errors of every arm on the random fifths and on the blocks."""
+def measure(store, out, *, scale="cpu", model=None, layer=None, epochs=0):
+    """store: the photographs, a folder a class; epochs: of the transfer's fine-tuning, 0 for no such arm.
+    -> errors of every arm on the random fifths and on the blocks."""
     began, out = time.monotonic(), Path(out)
     paths, labels, classes = photographs(store)
     splits = [(f"random fifth {seed}", random_fifth(len(labels), seed)) for seed in range(SCALES[scale]["seeds"])]
@@ -64,6 +69,9 @@ def measure(store, out, *, scale="cpu", model=None, layer=None):
         arms[name] = {"seconds_of_features": time.monotonic() - started, "units": table.shape[1],
                       **measured(table, labels, splits, with_probe(classes))}
         rows = [row(name, arms[name], other, arms[other]) for other in ARMS]
+        if epochs:
+            arms["transferred"] = transferred(paths, splits[:1] + splits[-BLOCKS:], out, model, epochs)
+            rows += [row("alexnet transfer", arms["transferred"], other, arms[other]) for other in ARMS]
         about = {"model": str(model), "weights": clf.digest, "net": clf.card["net"], "layer": layer or clf.last_hidden}
     command = f"python -m experiments.hand_signs PICTURES OUT --scale {scale}" + (f" --model {model}" if model else "")
     found = {"claim": 14, "sentence": "AlexNet's features and a linear classifier read hand signs better than HOG and an RBF-SVM",
@@ -168,10 +176,32 @@ def measured(table, labels, splits, answers):
             "seconds_of_fits": round(time.monotonic() - began, 1)}
 
 
+def transferred(paths, splits, out, model, epochs):
+    """`alexnet transfer` as a user has it, a folder of pictures a split: the better of probe and fine-tuning by what it holds out
+    of the known pictures for itself."""
+    lines, began = [], time.monotonic()
+    for name, held in splits:
+        place = out / "transfer" / name.replace(" ", "-")
+        for path, away in zip(paths, held):
+            link = place / "pictures" / ("val" if away else "train") / Path(path).parent.name / Path(path).name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(Path(path).resolve())
+        found = transfer(str(place / "pictures"), out=str(place / "run"), from_=model, epochs=epochs)
+        one, ten = found["errors"]
+        lines.append({"split": name, **{key: one[key] for key in ("images", "top1_error", "top1_interval")},
+                      "ten_views": ten["top1_error"], "kept": found["kept"], "seconds": found["seconds"],
+                      "probe_seconds": found["probe"]["seconds"]})
+    wrong, count = (sum(value(line) for line in lines[1:]) for value in (lambda line: line["top1_error"] * line["images"],
+                                                                         lambda line: line["images"]))
+    return {"random_fifths": lines[0]["top1_error"], "all_blocks": wrong / count, "splits": lines, "epochs": epochs,
+            "seconds": round(time.monotonic() - began, 1)}
+
+
 def row(name, ours, other, theirs):
     """For the table: ours minus theirs, a block a sample, as pictures of one person are no independent ones."""
-    apart = np.array([a["top1_error"] - b["top1_error"] for a, b in zip(ours["splits"], theirs["splits"])
-                      if a["split"].startswith("block")])
+    here, there = ({line["split"]: line["top1_error"] for line in arm["splits"]} for arm in (ours, theirs))
+    apart = np.array([here[split] - there[split] for split in here if split.startswith("block")])
     wide = STUDENT * float(apart.std(ddof=1)) / len(apart) ** 0.5
     middle, whole = float(apart.mean()), sum(one["images"] for one in ours["splits"] if one["split"].startswith("block"))
     interval = [middle - wide, middle + wide]
@@ -188,8 +218,8 @@ def as_text(found):
     names = [line["split"] for line in next(iter(found["arms"].values()))["splits"]]
     lines = [f"{'':<28}" + "".join(f"{name.replace('random fifth', 'fifth'):>9}" for name in names) + f"{'blocks':>9}"]
     for name, arm in found["arms"].items():
-        errors = [line["top1_error"] for line in arm["splits"]] + [arm["all_blocks"]]
-        lines.append(f"{name:<28}" + "".join(f"{error:>9.1%}" for error in errors))
+        errors = {line["split"]: f"{line['top1_error']:.1%}" for line in arm["splits"]}
+        lines.append(f"{name:<28}" + "".join(f"{errors.get(split, ''):>9}" for split in names) + f"{arm['all_blocks']:>9.1%}")
     return "\n".join(lines)
 
 

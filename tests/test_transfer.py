@@ -129,6 +129,22 @@ def test_fine_tuning_is_kept_only_where_it_wins(own, run, monkeypatch):
     assert errors == {True: "modern", False: "linear probe"}
 
 
+def test_fine_tuning_that_leaves_the_numbers_leaves_the_probe(own, run, monkeypatch):
+    top, answer = own
+    monkeypatch.setattr(transfer, "RATES", dict.fromkeys(transfer.RATES, 1e18))
+    found = transfer.transfer(str(top / "run" / "store"), out=str(top / "diverged"), from_=str(run), epochs=1)
+    assert found["kept"] == "probe" and "left the numbers" in found["note"] and found["fine_tuned"] is None
+    assert found["errors"][0]["top1_error"] == answer["errors"][0]["top1_error"]
+
+
+def test_what_hardly_varies_is_not_blown_up():
+    points, labels = clouds(60, 1)
+    points[:, 0], points[:, 1] = 5, 0
+    points[3, 1] = 1e-6
+    found = probe.fit(points, labels, 3, decay=1e-4)
+    assert np.abs(found.weight[:, :2]).max() < 100 * np.abs(found.weight[:, 2:]).max()
+
+
 def pretended(wins):
     """The real training, with an answer of our own."""
     from alexnet.train import train

@@ -16,7 +16,7 @@ from alexnet import cards, classifier, features, nets, rundir, weights
 from alexnet.data import sources
 from alexnet.data import store as stores
 from alexnet.data.prepare import prepare
-from alexnet.errors import Misused, Refused
+from alexnet.errors import Diverged, Misused, Refused
 from alexnet.evaluate import evaluate
 from alexnet.progress import say
 from alexnet.train import train
@@ -192,9 +192,12 @@ def _fine_tuned(out, before, store, tune, found, *, epochs, seed, device):
         return {"fine_tuned": None, "note": f"the backbone's row {before['net']} is not in the table: only the probe was fitted"}
     batch = any(layer["kind"] == "BatchNorm" for layer in before["row"]["layers"])
     count = found["images"]["train"]
-    line = train(store, out=out / "fine-tuned", recipe="modern", net=before["net"], select=tune, epochs=epochs, seed=seed,
-                 resume=True, from_=out, rate=RATES["batch" if batch else "other"], batch_size=_batch(count), averaging=0.9,
-                 least_area=0.5, centring=before["centring"], device=device)
+    try:
+        line = train(store, out=out / "fine-tuned", recipe="modern", net=before["net"], select=tune, epochs=epochs, seed=seed,
+                     resume=True, from_=out, rate=RATES["batch" if batch else "other"], batch_size=_batch(count), averaging=0.9,
+                     least_area=0.5, centring=before["centring"], device=device)
+    except Diverged:
+        return {"fine_tuned": None, "note": "fine-tuning left the numbers: the probe is kept"}
     error, probed = line["best"]["top1_error"], found["probe"]["top1_error"]
     say(f"fine-tuned: {error:.1%} wrong of the held-out pictures, the probe {probed:.1%}")
     if error < probed:

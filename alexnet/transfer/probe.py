@@ -26,7 +26,8 @@ class Probe(NamedTuple):
 def fit(features, labels, classes, *, decay):
     """The smallest mean -log of the right class plus decay / 2 x squared weights of standardised features; a convex problem."""
     features, labels = torch.from_numpy(features), torch.from_numpy(np.asarray(labels, np.int64))
-    mean, spread = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
+    mean, spread = features.mean(0), features.std(0, correction=0)
+    spread = spread.clamp(min=1e-3 * spread.max().item() or 1.0)  # what hardly varies is not blown up
     features = (features - mean) / spread
     weight = torch.zeros(classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
