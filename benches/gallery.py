@@ -49,10 +49,11 @@ SHOTS = (
     Shot("confusion", "What is taken for what", (), "report/figures/confusion.png",
          "All classes of the store's val, from the same report."),
     Shot("search", "Photographs, and the training pictures like them",
-         ("alexnet search index --build TINY", "alexnet search index PHOTOGRAPHS --top 6 --out neighbours.png"), "neighbours.png",
-         "Full-size photographs against 64-pixel training pictures."),
+         ("alexnet search index --build TINY", "alexnet search index EIGHT --top 6 --out neighbours.png"), "neighbours.png",
+         "`EIGHT` are full-size photographs, evenly drawn from all; the answers are training pictures of 64 pixels."),
     Shot("photographs", "Ordinary photographs", ("python -m benches.photographs PHOTOGRAPHS --train TINY --sheet photographs.png",),
-         "photographs.png", "Every photograph of a class that the weights know; those that stand in train at the end."),
+         "photographs.png", "Every photograph of a class that the weights know; those that stand in train at the end. In the "
+         "second release a mushroom seen from above is a Yorkshire terrier, brain coral a standard poodle, a sea slug a goldfish."),
     Shot("signs", "Classes of your own: hand signs",
          ("alexnet transfer SIGNS --out signs", "alexnet explain signs --errors --out signs-report"),
          "signs-report/figures/predictions.png", "A folder a class in, a working model out, and what it still gets wrong."),
@@ -70,6 +71,11 @@ def main():
     asked.work.mkdir(parents=True, exist_ok=True)
     photographs = sorted(one for one in asked.photographs.iterdir() if one.suffix.lower() in (".jpg", ".jpeg", ".png"))
     stands_for = {"TINY": asked.tiny, "PHOTOGRAPHS": asked.photographs, "SIGNS": asked.signs, "PHOTOGRAPH": photographs[0]}
+    stands_for["EIGHT"] = asked.work / "eight"
+    shutil.rmtree(stands_for["EIGHT"], ignore_errors=True)
+    stands_for["EIGHT"].mkdir()
+    for photograph in photographs[:: max(1, len(photographs) // 8)][:8]:
+        shutil.copy(photograph, stands_for["EIGHT"])
     stands_for = {word: str(place.resolve()) for word, place in stands_for.items()}
     for shot in SHOTS:
         if not asked.only or shot.name in asked.only:

@@ -74,7 +74,7 @@ function describe(model) {
     ["Index", model.index && `${model.index.pictures.toLocaleString("en")} pictures`],
   ];
   at("facts").replaceChildren(...facts.filter(([, said]) => said).flatMap(([name, said]) => [make("dt", { textContent: name }), make("dd", { textContent: said })]));
-  at("foot").textContent = [model.note, model.licence && `Licence of the data: ${model.licence}.`].filter(Boolean).join(" ");
+  at("foot").textContent = [model.note && model.note.replace(/\.?$/, "."), model.licence && `Licence of the data: ${model.licence}.`].filter(Boolean).join(" ");
 }
 
 async function begin() {
