@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import alexnet
-from alexnet import cards, classifier, cli, features, transfer
+from alexnet import cards, classifier, cli, features, nets, transfer, weights
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
+from alexnet.net import AlexNet
 from alexnet.transfer import probe
 
 
@@ -135,6 +137,16 @@ def test_fine_tuning_that_leaves_the_numbers_leaves_the_probe(own, run, monkeypa
     found = transfer.transfer(str(top / "run" / "store"), out=str(top / "diverged"), from_=str(run), epochs=1)
     assert found["kept"] == "probe" and "left the numbers" in found["note"] and found["fine_tuned"] is None
     assert found["errors"][0]["top1_error"] == answer["errors"][0]["top1_error"]
+
+
+@pytest.mark.parametrize("net, known", [("tiny64,norm=batch,dropout=none", True), ("a-net-of-their-own", False)])
+def test_a_backbone_is_fine_tuned_if_its_row_is_known_varied_or_not(own, net, known, tmp_path):
+    network = AlexNet(net if known else replace(nets.row("tiny64"), name=net), classes=3, seed=0)
+    card = weights.card(network, classes=[(name, name) for name in "abc"], size=64, centring="colour")
+    weights.write(tmp_path / "backbone.safetensors", network, torch.full((3, 1, 1), 110.0), card)
+    store = own[0] / "run" / "store"
+    found = transfer.transfer(str(store), out=str(tmp_path / "out"), from_=str(tmp_path / "backbone.safetensors"), epochs=1)
+    assert (found["fine_tuned"] is not None) == known and ("not in the table" in found.get("note", "")) != known
 
 
 def test_what_hardly_varies_is_not_blown_up():

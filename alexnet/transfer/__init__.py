@@ -188,7 +188,9 @@ def _data(part, backbone=None):
 
 def _fine_tuned(out, before, store, tune, found, *, epochs, seed, device):
     """All layers, from the probe on; kept where fewer held-out pictures are wrong."""
-    if before["net"] not in nets.ROWS:
+    try:
+        nets.row(before["net"])
+    except Misused:
         return {"fine_tuned": None, "note": f"the backbone's row {before['net']} is not in the table: only the probe was fitted"}
     batch = any(layer["kind"] == "BatchNorm" for layer in before["row"]["layers"])
     count = found["images"]["train"]
