@@ -216,10 +216,30 @@ def predicted_table(result):
          f"{100 * one['in_exchange']:.0f} %", f"{one['bytes_a_picture'] / 1e3:,.0f}") for one in result["predicted"]["lines"]])
 
 
+def large_table(result):
+    found = {row["what"].rpartition(", against")[0]: row for row in result["rows"]}
+    cells = []
+    for arm in result["arms"]:
+        apart = found.get(arm["name"])
+        points = [f"{100 * value:+.1f}" for value in (apart["top1_difference"], *apart["top1_interval"])] if apart else []
+        cells.append((arm["name"], f"{arm['chosen']['rate']:g}", f"{arm['train_loss'][0]:.2f}", percent(arm["top1_error"][0]),
+                      f"{points[0]} ({points[1]} to {points[2]})" if points else ""))
+    return rows(("batch", "rate", "training loss", "top-1 error", "against 256, points (over pictures)"), cells)
+
+
+def searching_table(result):
+    took = {(row["form"], row["queries"]): row for row in result["rows"]}
+    sizes = sorted({row["queries"] for row in result["rows"]})
+    return rows(("search", *(f"{size:,} {'query' if size == 1 else 'queries'}, ms" for size in sizes), "of the exact answer"), [
+        (form, *(f"{took[form, size]['milliseconds']:,.1f}" for size in sizes), percent(took[form, sizes[0]]["of_exact"]))
+        for form in dict.fromkeys(row["form"] for row in result["rows"])])
+
+
 TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table),
           "convolutions": ("convolutions", convolutions_table), "inference": ("inference", inference_table),
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
-          "predicted": ("scale", predicted_table), "serving": ("serving", serving_table)}
+          "predicted": ("scale", predicted_table), "serving": ("serving", serving_table),
+          "large": ("large-batch-cpu", large_table), "searching": ("searching", searching_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
