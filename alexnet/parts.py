@@ -62,6 +62,11 @@ def check(training, chosen, config):
                           f"resume with that one, or begin another --out.")
 
 
+def dropping(net, share):
+    """The row by its name, with this share of the units dropped; None: as the row has it."""
+    return net if share is None or net is None else row(f"{net},dropout={share:g}").name
+
+
 def choose_row(preferred, net, training):
     """The row that is asked for, or the first of the preferred that fits the store's pictures."""
     size = training.split.size
@@ -83,14 +88,15 @@ def check_resumed(config, run, *, recipe, net, seed, select, holdout, from_, cop
     """A run goes on as what it is; what was left out, or is as it was, is no change."""
     recipes.recipe(config["recipe"]["name"], **changes)  # names and types
     left_out = {"seed": 0, "select": "val", "holdout": 0.0, "copy": ""}
+    net = dropping(net, changes.get("dropout"))
     asked = {"name": recipe, "net": net, "seed": seed, "select": select, "holdout": holdout, "from": from_, "copy": copy, **changes}
     held = {"from": None, "copy": "", **config["recipe"]}
     held.update((key, config[key]) for key in ("net", *left_out, "from") if key in config)
     for key, value in asked.items():
         if key == "batch_size" and value == 0:
             continue  # what was found the first time holds
-        if value is not None and value != left_out.get(key) and key not in MAY_CHANGE and value != held[key]:
-            raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held[key]!r}, not {value!r}: "
+        if value is not None and value != left_out.get(key) and key not in MAY_CHANGE and value != held.get(key):
+            raise Refused(f"the run in {run.path} has {'recipe' if key == 'name' else key} {held.get(key)!r}, not {value!r}: "
                           f"resume it as it is, or begin another --out.")
 
 

@@ -25,7 +25,7 @@ from alexnet.errors import Diverged, Misused
 from alexnet.evaluate.passes import Member, measure
 from alexnet.ledger import Ledger
 from alexnet.net import AlexNet
-from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, mean_of, parts
+from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, dropping, mean_of, parts
 from alexnet.progress import Progress, say, seconds
 from alexnet.signals import Signals
 from alexnet.towers import Towers
@@ -79,7 +79,7 @@ def train(
     training, chosen = parts(store, select, holdout, seed)
     check(training, chosen, config)
     if not config:
-        net = choose_row(recipe.nets, net, training)
+        net = dropping(choose_row(recipe.nets, net, training), recipe.dropout)
         if not recipe.batch_size:
             recipe = trials.fitted_batch(recipe, net, training, device)
         config = {"recipe": asdict(recipe), "net": net, "store": str(store), "seed": seed,

@@ -287,6 +287,9 @@ def test_a_varied_row_changes_in_its_field_throughout():
     assert nets.row("paper,dropout=train").dropout_scales == "train" and nets.row("bvlc,dropout=test").dropout_scales == "test"
     assert nets.row("paper,dropout=train").layers == nets.PAPER.layers
     assert not any(layer.dropout for layer in nets.row("paper,dropout=none").layers)
+    shares = {layer.name: layer.dropout for layer in nets.row("small64_batchnorm,dropout=0.25").layers if layer.dropout}
+    assert shares == {"norm6": 0.25, "norm7": 0.25} and nets.row("paper,dropout=0.25").dropout_scales == "test"
+    assert not any(layer.dropout for layer in nets.row("paper,dropout=0").layers)
     assert not any(isinstance(layer, nets.changes.NORMS) for layer in nets.row("net120,norm=none").layers)
     both = nets.row("small64,nonlinearity=tanh,pooling=average")
     assert both.name == "small64,nonlinearity=tanh,pooling=average" and both.title.endswith("; nonlinearity tanh, pooling average")
@@ -317,6 +320,8 @@ def test_batch_norm_can_be_put_in_and_taken_out():
 
 
 @pytest.mark.parametrize("given, answer", {
+    "small64,dropout=1": "dropout is '1'; it may be test, train, none or a share.",
+    "cifar18,dropout=0.5": "cifar18 has no layer that drops units: dropout=none is all that it can be.",
     "small64,norms=none": "a row has no field 'norms' to vary: did you mean norm?",
     "small64,norm=batches": "norm is 'batches'; it may be none, batch.",
     "small64,tanh": "'tanh' is no choice for a row; write field=value, such as nonlinearity=tanh.",

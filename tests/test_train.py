@@ -177,6 +177,23 @@ def test_what_is_measured_is_what_is_kept(run, store):
     assert answer["log_loss"] == pytest.approx(best["log_loss"], rel=1e-4)
 
 
+def test_the_share_dropped_is_part_of_the_net(store, tmp_path):
+    short = {**SHORT, "epochs": 1}
+    alexnet.train(store, out=tmp_path / "none", net="tiny64,dropout=none", **short)
+    alexnet.train(store, out=tmp_path / "zero", net="tiny64", dropout=0, **short)
+    alexnet.train(store, out=tmp_path / "half", dropout=0.5, **short)
+    alexnet.train(store, out=tmp_path / "third", dropout=0.3, **short)
+    assert same(final(tmp_path / "none"), final(tmp_path / "zero"))
+    assert not same(final(tmp_path / "zero"), final(tmp_path / "half"))
+    assert not same(final(tmp_path / "half"), final(tmp_path / "third"))
+    assert alexnet.load(tmp_path / "third").card["net"] == "tiny64,dropout=0.3"
+    alexnet.train(store, out=tmp_path / "third", resume=True, net="tiny64", dropout=0.3, **short)
+    with pytest.raises(Refused, match="net 'tiny64,dropout=0.3', not 'tiny64,dropout=0.5'"):
+        alexnet.train(store, out=tmp_path / "third", resume=True, net="tiny64", dropout=0.5, **short)
+    with pytest.raises(Misused, match="below 1"):
+        alexnet.train(store, out=tmp_path / "other", dropout=1, **short)
+
+
 def test_resuming_as_something_else_is_refused(store, whole, tmp_path, pictures):
     for changes, answer in (({"rate": 0.5}, "rate 0.01, not 0.5"), ({"recipe": "paper"}, "recipe 'tiny', not 'paper'"),
                             ({"net": "small64"}, "net 'tiny64', not 'small64'")):

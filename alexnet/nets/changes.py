@@ -10,7 +10,7 @@ VALUES = {  # `ROW,field=value` -> what the field may be
     "nonlinearity": ("relu", "tanh", "leaky"),
     "pooling": ("max", "average", "convolution"),
     "norm": ("none", "batch"),
-    "dropout": ("test", "train", "none"),
+    "dropout": ("test", "train", "none"),  # or the share that is dropped, where a layer drops any
 }
 
 
@@ -41,7 +41,13 @@ def varied(row, **choices):
     if choices.get("dropout") == "none":
         layers = [replace(layer, dropout=0.0) for layer in layers]
     elif "dropout" in choices:
-        row = replace(row, dropout_scales=choices["dropout"])
+        share = _share(choices["dropout"])
+        if share is None:
+            row = replace(row, dropout_scales=choices["dropout"])
+        elif share and not any(layer.dropout for layer in layers):
+            raise Misused(f"{name} has no layer that drops units: dropout=none is all that it can be.")
+        else:
+            layers = [replace(layer, dropout=layer.dropout and share) for layer in layers]
     text = ",".join([name, *(f"{key}={value}" for key, value in choices.items())])
     said = ", ".join(f"{key} {value}" for key, value in choices.items())
     return replace(row, name=text, title=f"{title}; {said}", layers=tuple(layers))
@@ -55,8 +61,17 @@ def _check(choices):
             raise Misused(f"{key!r} is no choice for a row; write field=value, such as {' or '.join(map('='.join, meant))}.")
         if key not in VALUES:
             raise Misused(f"a row has no field {key!r} to vary: {nearest(key, VALUES)}")
-        if value not in VALUES[key]:
-            raise Misused(f"{key} is {value!r}; it may be {', '.join(VALUES[key])}.")
+        if value not in VALUES[key] and not (key == "dropout" and _share(value) is not None):
+            raise Misused(f"{key} is {value!r}; it may be {', '.join(VALUES[key])}{' or a share' * (key == 'dropout')}.")
+
+
+def _share(value):
+    """0.3 of '0.3'; None of what is no share of a layer's units."""
+    try:
+        share = float(value)
+    except ValueError:
+        return None
+    return share if 0 <= share < 1 else None
 
 
 def _pooling(layer, by, own):

@@ -53,6 +53,7 @@ class Recipe:
     full_side: float = option(0.7, "with least_side: the share of training at which the side has grown whole")
     crop_shared_by: int = option(1, "pictures that share one crop and reflection; 32 in the source")
     reflect: bool = option(True, "mirror half of the pictures")
+    dropout: float | None = option(None, "share of their units that layers with dropout drop (left out: as the row has it)")
     noise: float = option(0.1, "colour noise along the principal components, paper 4.1; 0: none")
     reshuffle: bool = option(True, "a new order each epoch; the source kept one order for all")
     centring: Literal["image", "colour"] = option("image", "subtract the mean picture, or its mean colour")
@@ -84,6 +85,10 @@ def check(key, value, kind):
         return
     if key == "rates" and isinstance(value, str):
         own_rates(value)
+        return
+    if key == "dropout":
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 1):
+            raise Misused(f"dropout is {value!r}; it wants a share of the units from 0 up, below 1.")
         return
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
