@@ -26,9 +26,13 @@ def test_as_in_2012_the_order_can_stay():
     assert np.array_equal(np.concatenate(epoch(300, 128, seed=1, epoch=9, reshuffle=False)), np.arange(300))
 
 
-def test_the_last_batch_may_be_short_but_not_one():
+def test_the_last_batch_may_be_short_but_not_a_few():
     assert [len(b) for b in epoch(300, 128, seed=0, epoch=0)] == [128, 128, 44]
     assert [len(b) for b in epoch(257, 128, seed=0, epoch=0)] == [128, 129]
+    assert [len(b) for b in epoch(263, 128, seed=0, epoch=0)] == [128, 135]
+    assert [len(b) for b in epoch(264, 128, seed=0, epoch=0)] == [128, 128, 8]
+    assert [len(b) for b in epoch(11, 4, seed=0, epoch=0)] == [4, 4, 3] and [len(b) for b in epoch(9, 4, seed=0, epoch=0)] == [4, 5]
+    assert [len(b) for b in epoch(5, 2, seed=0, epoch=0)] == [2, 3] and [len(b) for b in epoch(3, 1, seed=0, epoch=0)] == [1, 1, 1]
     assert [len(b) for b in epoch(1, 128, seed=0, epoch=0)] == [1] and [len(b) for b in epoch(5, 128, seed=0, epoch=0)] == [5]
 
 

@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+FEW = 8  # pictures that are no batch of their own
+
 
 def generator(*words):
     """A random stream that belongs to these words alone."""
@@ -25,9 +27,10 @@ def epoch_order(pictures, seed, epoch, reshuffle):
 
 
 def steps(pictures, batch_size):
-    """Every picture once an epoch. The last batch may be short; a single picture left over joins the one before."""
+    """Every picture once an epoch. The last batch may be short; a few pictures left over join the one before, as the statistics
+    that batch norm would take of them, and keep, mean nothing."""
     whole, rest = divmod(pictures, batch_size)
-    return max(1, whole + (rest > 1))
+    return max(1, whole + (rest >= max(2, min(FEW, batch_size // 2))))
 
 
 def size(pictures, batch_size, step):
