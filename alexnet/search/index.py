@@ -16,8 +16,8 @@ from alexnet.rundir import replace_file
 
 FORMAT = 1
 CARD = "index.json"
-BLOCK = 8192  # vectors widened to float32 at a time: 32 MB of 1,024 units
-QUERIES = 256  # answered at a time
+BLOCK = 1024  # vectors widened to float32 at a time: 4 MB of 1,024 units, which stay near the processor
+QUERIES = 1024  # answered at a time
 SPARE = 16  # candidates beyond those wanted, for what rounding in the products may have swapped
 KINDS = ("vectors", "lengths", "labels")
 
@@ -64,22 +64,17 @@ class Index:
         return np.concatenate(distances), np.concatenate(positions)
 
     def _nearest(self, queries, top):
-        many = min(top + SPARE, len(self))
-        best = np.full((len(queries), many), np.inf, np.float32)
-        place = np.zeros((len(queries), many), np.int64)
+        import torch  # slow to come, and the rest does without
+
+        many, asked = min(top + SPARE, len(self)), torch.from_numpy(queries)
+        best, place = torch.full((len(queries), many), torch.inf), torch.zeros((len(queries), many), dtype=torch.int64)
         for start, part in zip(self.starts, self.parts):
+            vectors, lengths = torch.from_numpy(part.vectors), torch.from_numpy(part.lengths)
             for first in range(0, len(part), BLOCK):
-                block = np.asarray(part.vectors[first : first + BLOCK], np.float32)
-                distances = part.lengths[first : first + BLOCK] - 2 * (queries @ block.T)  # and the query's own, the same for all
-                if distances.shape[1] > many:
-                    chosen = np.argpartition(distances, many - 1, axis=1)[:, :many]
-                else:
-                    chosen = np.broadcast_to(np.arange(distances.shape[1]), distances.shape)
-                both = np.concatenate([best, np.take_along_axis(distances, chosen, 1)], axis=1)
-                places = np.concatenate([place, chosen + start + first], axis=1)
-                kept = np.argpartition(both, many - 1, axis=1)[:, :many]
-                best, place = np.take_along_axis(both, kept, 1), np.take_along_axis(places, kept, 1)
-        found = [self._in_order(query, positions, top) for query, positions in zip(queries, place)]
+                block = vectors[first : first + BLOCK].float()
+                distances = torch.addmm(lengths[first : first + BLOCK], asked, block.T, alpha=-2)  # and the query's own, for all
+                best, place = nearer(best, place, distances, int(start) + first)
+        found = [self._in_order(query, positions, top) for query, positions in zip(queries, place.numpy())]
         return tuple(map(np.stack, zip(*found)))
 
     def _in_order(self, query, positions, top):
@@ -114,10 +109,24 @@ class Index:
         return self.parts[number], int(position - self.starts[number])
 
 
+def nearer(best, place, distances, first):
+    """The smallest of those known, in ascending order, and of a block's, whose places count from `first`."""
+    import torch
+
+    rows, columns = (distances < best[:, -1:]).nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(best))
+    slots = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+    new = torch.full((len(best), int(counts.max())), torch.inf)
+    where = torch.zeros(new.shape, dtype=torch.int64)
+    new[rows, slots], where[rows, slots] = distances[rows, columns], columns + first
+    best, chosen = torch.cat([best, new], 1).topk(best.shape[1], largest=False, sorted=True)
+    return best, torch.cat([place, where], 1).gather(1, chosen)
+
+
 class Part:
     def __init__(self, folder, facts):
         self.folder, self.facts = folder, facts
-        files = {kind: np.load(folder / facts[kind], mmap_mode="r") for kind in KINDS}
+        files = {kind: np.load(folder / facts[kind], mmap_mode="c") for kind in KINDS}  # written to by nobody
         self.vectors, self.lengths, self.labels = files["vectors"], np.asarray(files["lengths"]), np.asarray(files["labels"])
         self.names = json.loads((folder / facts["names"]).read_text())
         if not len(self.vectors) == len(self.lengths) == len(self.labels) == len(self.names) == facts["count"]:
