@@ -114,6 +114,8 @@ def nearer(best, place, distances, first):
     import torch
 
     rows, columns = (distances < best[:, -1:]).nonzero(as_tuple=True)
+    if not len(rows):
+        return best, place
     counts = torch.bincount(rows, minlength=len(best))
     slots = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
     new = torch.full((len(best), int(counts.max())), torch.inf)
