@@ -102,6 +102,17 @@ def test_blocks_change_nothing(squares, monkeypatch):
     assert len(whole) == COUNT and sum(done) == 2 * COUNT
 
 
+def test_of_two_sets_only_pairs_across_are_near(squares, monkeypatch):
+    monkeypatch.setattr(likeness, "BATCH", 5)
+    copies = np.stack([np.asarray(CHANGES["mirrored"](Image.fromarray(one))) for one in squares[:12]])
+    signatures = likeness.signatures(np.concatenate([squares[:12], copies[:6], copies[6:], squares[:1]]))
+    whole = likeness.pairs(signatures)
+    assert [pair[:2] for pair in whole] == [(0, 12), (0, 24), *((n, 12 + n) for n in range(1, 12))]
+    for since in (0, 9, 12, 18, 24):
+        near = [(i, j, kind) for i, j, kind in whole if kind == "exact" or not since or i < since <= j]
+        assert likeness.pairs(signatures, since=since) == near
+
+
 def test_a_crowd_raises_what_counts_as_close(squares, monkeypatch):
     signatures = likeness.signatures(squares)
     monkeypatch.setattr(likeness, "CLOSE", -1.0)

@@ -42,10 +42,10 @@ def signatures(squares, *, contents=None):
     return found
 
 
-def pairs(signatures, *, near=NEAR, workers=None, tell=lambda count: None):
+def pairs(signatures, *, near=NEAR, since=0, workers=None, tell=lambda count: None):
     """(N,) of SIGNATURE -> [(i, j, "exact" or "near"), ...], i < j, sorted. Of k equal pictures each later one is paired with the
-    first, k - 1 pairs; near pairs are among those that equal no earlier one. tell(n) is called as pictures are done, N in all.
-    Workers are threads; without a number, one a core."""
+    first, k - 1 pairs; near pairs are among those that equal no earlier one, with since=n only of one before n and one from there
+    on. tell(n) is called as pictures are done, N in all. Workers are threads; without a number, one a core."""
     digests = np.ascontiguousarray(signatures["digest"]).view("V16").ravel()
     _, first, which = np.unique(digests, return_index=True, return_inverse=True)
     original = first[which]  # of each picture, the first that equals it
@@ -59,6 +59,11 @@ def pairs(signatures, *, near=NEAR, workers=None, tell=lambda count: None):
     def of_band(band):
         mine = []
         for i, j, mirrored in _candidates(even, odd, band, close):
+            if since:
+                across = (kept[i] < since) & (kept[j] >= since)
+                i, j, mirrored = i[across], j[across], mirrored[across]
+            if not len(i):
+                continue
             first, second = _planes(different[i], mirrored), _planes(different[j])
             rough = np.flatnonzero(_roughly(first, second) & _colours_agree(different[i], different[j], mirrored))
             likeness = _in_full(first[rough], second[rough])

@@ -101,7 +101,7 @@ def apart(training, known, entries, size):
                 own.append(likeness.signatures(np.stack(squares)))
             bar.advance(len(entries[first : first + BLOCK]))
     alike, count = {}, len(training)
-    pairs = likeness.pairs(np.concatenate([known, *own])) if own else []
+    pairs = likeness.pairs(np.concatenate([known, *own]), since=count) if own else []
     for first, second, kind in pairs:
         if first < count <= second:
             alike.setdefault(readable[second - count], (first, kind))
