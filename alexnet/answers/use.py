@@ -58,7 +58,8 @@ def show_transfer(answer):
                      f"ten views {percent(ten['top1_error'])}"),
            ("unknown", f"below {percent(answer['unknown_below'])}: keeps {percent(accepted['right'])} of right answers, "
                        f"{percent(accepted['wrong'])} of wrong ones, {percent(accepted['foreign'])} of foreign pictures"),
-           ("more pictures", outlook and f"{outlook['images']:,} for training might bring {percent(outlook['top1_error'])} wrong"),
+           ("more pictures", outlook and f"{outlook['images']:,} for training might bring the probe to "
+                                         f"{percent(outlook['top1_error'])} wrong"),
            ("labels to look at", len(answer.get("doubted", ())) or None), ("licence", answer["licence"]),
            ("against before", answer.get("previous") and f"{answer['advice']}: {answer['previous']['verdict']}"),
            ("took", f"{answer['seconds']:.1f} s")])
