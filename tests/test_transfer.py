@@ -177,6 +177,16 @@ def test_old_against_new_and_from_scratch(own, run):
     assert found["previous"]["images"] == answer["images"]["val"] and found["previous"]["models"][1] == "the new one"
 
 
+def test_the_small_backbone_says_what_it_is_likely_to_cost(own, capsys):
+    top, _ = own
+    transfer.transfer(str(top / "run" / "store"), out=str(top / "small"), probe_only=True)
+    error = next(one["top1_error"] for one in alexnet.load().card["errors"] if one["views"] == 1)
+    said = capsys.readouterr().err
+    assert f"{error:.0%} of its own test pictures wrong" in said and "--from MODEL" in said
+    transfer.transfer(str(top / "run" / "store"), out=str(top / "named"), probe_only=True, from_="default")
+    assert "own test pictures" not in capsys.readouterr().err
+
+
 def test_two_classes_of_ten_and_one_class(run, pictures, tmp_path):
     names = sorted(path.name for path in (pictures / "train").iterdir())
     for name in names[:2]:

@@ -53,6 +53,8 @@ def transfer(
     rundir.RunDir(out).write("config.json", {"transfer": asked, "store": store})
     parts = {name: stores.open_split(store, name) for name in ("train", tune, "val")}
     _check(parts["train"])
+    if backbone and not from_:
+        _warn(backbone.card)
     found = {"classes": len(parts["train"].classes), "images": {name: len(part) for name, part in parts.items()},
              "few": _few(parts["train"])}
     if scratch:
@@ -107,6 +109,14 @@ def _store(folder, out, size, holdout, group):
         prepare(str(folder), store, size=size, holdout=f"val={holdout:g}", group=group)
         return store, "val"
     return store, "tune"
+
+
+def _warn(card):
+    """What the small backbone that ships is likely to cost."""
+    error = next(one for one in card["errors"] if one["views"] == 1)
+    say(f"the backbone that ships is small: pictures of {card['size']} pixels, {len(card['classes'])} classes, "
+        f"{error['top1_error']:.0%} of its own test pictures wrong. Where details decide, a net of 224 pixels trained on all of "
+        "ImageNet is likely to do better: alexnet convert FILE MODEL, then --from MODEL.")
 
 
 def _check(part):
