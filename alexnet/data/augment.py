@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from alexnet import ops
+from alexnet.data import order
 from alexnet.nets.layers import Conv
 
 VIEWS = (1, 2, 5, 9, 10)
@@ -93,9 +94,11 @@ def mixed(function, things, share):
 
 
 def pieces(count, most):
-    """Slices of a batch that go through the network at once, whole pairs of neighbours; 0: all of it."""
+    """Slices of a batch that go through the network at once, whole pairs of neighbours; 0: all of it. A few left over are no
+    piece of their own, as they are no batch."""
     most = max(most // 2 * 2, 2) if most else max(count, 1)
-    return (slice(first, min(first + most, count)) for first in range(0, max(count, 1), most))
+    last = order.steps(count, most) - 1
+    return [slice(n * most, count if n == last else (n + 1) * most) for n in range(last + 1)]
 
 
 def side(crop, share):
