@@ -175,9 +175,19 @@ class Dense(nn.Linear):
 
 def stretched(x, size):
     """Maps of smaller training crops brought to the size that the weights are for: linear, by two products."""
-    down, across = (F.interpolate(torch.eye(there, device=x.device, dtype=x.dtype)[None], here, mode="linear")[0]
-                    for there, here in zip(x.shape[2:], size))
+    down, across = stretches(x.shape[2:], size, x)
     return torch.einsum("bchw,hi,wj->bcij", x, down, across)
+
+
+def stretches(there, size, like):
+    return (F.interpolate(torch.eye(side, device=like.device, dtype=like.dtype)[None], to, mode="linear")[0]
+            for side, to in zip(there, size))
+
+
+def for_maps(weight, size, there):
+    """A dense layer's weights for maps of `size`, made for those of another net, `there`: its answers to the same maps stretched."""
+    down, across = stretches(size, there, weight)
+    return torch.einsum("ucij,hi,wj->uchw", weight.unflatten(1, (-1, *there)), down, across).flatten(1)
 
 
 class Pool(nn.Module):

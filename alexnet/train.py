@@ -334,7 +334,7 @@ class Loop:
         self.average = optim.Average(self.net) if self.average else None
         self.run.log("from", model=self.config["from"], layers=lines)
         for line in lines:
-            say(f"{line['layer']:<12}{'copied' if line['copied'] else 'new: ' + line['why']}")
+            say(f"{line['layer']:<12}{'copied' if line['copied'] else 'new:'} {line['why']}".rstrip())
 
     def restore(self):
         files = self.run.load("last")

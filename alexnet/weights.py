@@ -10,7 +10,7 @@ from safetensors.torch import save
 from alexnet import cards, nets
 from alexnet.cards import FORMAT, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
 from alexnet.errors import Refused
-from alexnet.net import AlexNet
+from alexnet.net import AlexNet, Dense, for_maps
 from alexnet.rundir import replace_file
 
 __all__ = ["FORMAT", "SHIPPED", "card", "copy_into", "find", "pack", "read", "read_card", "same_classes", "to_device", "write"]
@@ -59,8 +59,8 @@ def read(model=None):
 
 def copy_into(net, model, *, classes, only=()):
     """Layer by layer, what fits from another network's weights; the rest keeps its initial values. The last layer is copied
-    only between the same classes. only: layers or prefixes that may be copied; all when empty.
-    Returns a line a layer: {"layer", "copied", "why"}."""
+    only between the same classes; a dense layer that sees maps of another size is stretched. only: layers or prefixes that may be
+    copied; all when empty. Returns a line a layer: {"layer", "copied", "why"}."""
     source, _, card = read(model)
     there, last = source.state_dict(), net.row.layers[-1].name
     same = [c[0] for c in card["classes"]] == [c[0] for c in classes]
@@ -70,7 +70,7 @@ def copy_into(net, model, *, classes, only=()):
         if not own:
             continue
         given = {name: there[f"{layer}.{name}"] for name in own if f"{layer}.{name}" in there}
-        why = ""
+        said, why = stretched(given, module, source._modules.get(layer)), ""
         if only and not layer.startswith(tuple(only)):
             why = "not asked for"
         elif len(given) < len(own):
@@ -81,11 +81,21 @@ def copy_into(net, model, *, classes, only=()):
             why = "other classes"
         else:
             module.load_state_dict(given)
-        lines.append({"layer": layer, "copied": not why, "why": why})
+        lines.append({"layer": layer, "copied": not why, "why": why or said})
     if not any(line["copied"] for line in lines):
         raise Refused(f"nothing of {model} ({card['net']}) fits {net.row.name}; of {lines[0]['layer']}: "
                       f"{lines[0]['why']}.")
     return lines
+
+
+def stretched(given, module, other):
+    """Nets for pictures of other sizes differ in their first dense layer alone, by the maps that it sees: its weights follow."""
+    if not (isinstance(module, Dense) and isinstance(other, Dense) and len(module.maps) == len(other.maps) == 2):
+        return ""
+    if module.maps == other.maps:
+        return ""
+    given["weight"] = for_maps(given["weight"], module.maps, other.maps)
+    return "from maps of {} x {} to {} x {}".format(*other.maps, *module.maps)
 
 
 def to_device(net, device):

@@ -75,6 +75,7 @@ BY_HAND = {
     "batchnorm": PUBLISHED + (96 + 256 + 384 + 384 + 256 + 4096 + 4096),
     "small64": SMALL64,
     "small64_batchnorm": SMALL64 + (64 + 192 + 384 + 384 + 256 + 1024 + 1024),
+    "whole64_batchnorm": SMALL64 + (64 + 192 + 384 + 384 + 256 + 1024 + 1024) + 1024 * 256 * (16 - 9),
     "small32": SMALL32,
     "small32_batchnorm": SMALL32 + (64 + 128 + 192 + 192 + 128 + 512 + 512),
     "tiny64": TINY64,

@@ -348,6 +348,20 @@ def test_other_shapes_and_other_classes_begin_anew(whole):
     assert not lines["fc8"]["copied"] and lines["fc8"]["why"] == "other classes" and lines["fc7"]["copied"]
 
 
+def test_a_net_for_larger_pictures_begins_as_the_same_function_of_stretched_maps(whole):
+    from alexnet.net import AlexNet, stretched
+    from alexnet.nets import changed
+
+    source, _, card = weights.read(whole)
+    net = AlexNet(changed(source.row, "larger", "", crop=72), classes=len(card["classes"]), seed=0)
+    lines = weights.copy_into(net, whole, classes=[tuple(c) for c in card["classes"]])
+    assert all(line["copied"] for line in lines)
+    assert next(line["why"] for line in lines if line["layer"] == "fc6") == "from maps of 3 x 3 to 4 x 4"
+    maps = torch.randn(5, 128, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(net.fc6(maps), source.fc6(stretched(maps, (3, 3))), atol=1e-5)
+    assert not torch.allclose(net.fc6(maps), source.fc6(maps[:, :, :3, :3]), atol=1e-2)
+
+
 def test_a_run_from_other_weights_is_resumed_to_the_same_bits(whole, store, tmp_path, monkeypatch):
     settings = dict(from_=whole, copy="conv", net="tiny64", **SHORT)
     alexnet.train(store, out=tmp_path / "run", **settings)

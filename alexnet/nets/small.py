@@ -1,6 +1,8 @@
 """Networks for small pictures: the anatomy of 2012 at 64 and 32 pixels; the CIFAR-10 systems that it grew from, as their
 configurations have them (raw 0-255 pixels minus the mean picture); Figure 1's net; and LeNet, the ancestor."""
 
+from dataclasses import replace
+
 from alexnet.nets.changes import changed
 from alexnet.nets.layers import Conv, Dense, Local, Pool, ResponseNorm, Row, WithinMapNorm
 
@@ -29,6 +31,7 @@ SMALL64 = small("small64", "the anatomy of 2012 for 64-pixel pictures", (64, 192
                 conv1={"stride": 2, "pad": 2})
 SMALL32 = small("small32", "the anatomy of 2012 for 32-pixel pictures", (64, 128, 192, 128, 512), crop=28,
                 conv1={"pad": 2})
+WHOLE64 = replace(SMALL64, name="whole64", title="small64 for whole pictures of 64 pixels", crop=64)
 TINY64 = small("tiny64", "half as wide as small64 and quick: the demo's net", (32, 96, 192, 128, 256), crop=56,
                conv1={"stride": 2, "pad": 2})
 TINY36 = small("tiny36", "tiny64 for 40-pixel pictures, a third of the work: the experiments' net", (32, 96, 192, 128, 256),
