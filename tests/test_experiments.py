@@ -27,19 +27,16 @@ def test_ingredients_differ_in_what_they_say():
         assert {key for key, value in arms[f"modern - {name}"].items() if value != arms["modern"][key]} == set(then)
 
 
-def test_ingredients_choose_a_rate_on_one_split_and_report_another(store, tmp_path):
-    words = [str(store), str(tmp_path), "--arms", "modern + growing crops", "--row", "small64", "--epochs", "1",
-             "--trials", "2", "--select", "train", "--report", "val"]
-    ingredients.main(words)
-    found = json.loads((tmp_path / "ingredients.json").read_text())
-    (new,) = found["arms"]["modern + growing crops"]
-    assert new["net"] == "small64,norm=batch" and new["images"] == 48
-    assert len(new["trials"]) == 2 and new["select_error"] == min(trial["select_error"] for trial in new["trials"])
-    assert {"rate": new["rate"], "select_error": new["select_error"]} in new["trials"]
-    assert [trial["rate"] for trial in new["trials"]] == pytest.approx([0.1, 0.1 / 3])
-    ingredients.main(words)  # finished runs are only read
-    again = json.loads((tmp_path / "ingredients.json").read_text())
-    assert again["arms"] == found["arms"]
+def test_ingredients_stand_beside_the_recipe_that_they_vary(tmp_path):
+    found = ingredients.measure(None, tmp_path, scale="toy")
+    kept = json.loads((tmp_path / "ingredients-toy.json").read_text())
+    assert kept["finished"] and kept["rows"] == found["rows"]
+    assert {arm["name"] for arm in kept["arms"]} == set(ingredients.arms())
+    beside = {row["what"].partition(", against ")[::2] for row in kept["rows"]}
+    assert beside == {(name, name.split(" ")[0]) for name in ingredients.arms() if " " in name} | {("modern", "2012")}
+    by_name = {arm["name"]: arm for arm in kept["arms"]}
+    assert by_name["modern"]["net"] == "toy64,norm=batch" and by_name["modern - batch norm"]["net"] == "toy64"
+    assert by_name["modern + twice as long"]["epochs"] == [2] and by_name["2012"]["chosen"]["rate"] == 0.01
 
 
 def test_large_batches_stand_beside_a_small_one(tmp_path):
