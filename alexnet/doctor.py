@@ -104,7 +104,7 @@ def operations():
         table = {name: chosen(name, batch) for name in ops.__all__ if name not in ("backend", "convolution")}
         table |= {"convolutions": ("torch", library), "pools": ("torch", library)}
         if kind == "cpu":
-            usable, why = winograd.sgemm()
+            usable, why = winograd.usable()
             table["convolutions of 3 x 3 and 5 x 5"] = ("winograd" if usable else "torch"), f"in float32, stride 1: {why}"
         for name, (backend, why) in table.items():
             found.setdefault(name, {})[kind] = {"backend": backend, "why": why}

@@ -27,8 +27,8 @@ def main():
     words.add_argument("--rounds", type=int, default=7)
     words.add_argument("--quick", action="store_true", help="a rehearsal: batch 2, 2 rounds, nothing written")
     asked = words.parse_args()
-    if not winograd.sgemm()[0]:
-        raise SystemExit(f"there is nothing of ours to time: {winograd.sgemm()[1]}.")
+    if not winograd.usable()[0]:
+        raise SystemExit(f"there is nothing of ours to time: {winograd.usable()[1]}.")
     keep_memory()
     found = {"command": f"python -m benches.convolutions --rounds {asked.rounds}", "runs": asked.rounds,
              "threads": torch.get_num_threads(), "rows": []}

@@ -6,7 +6,6 @@ ALEXNET_WINOGRAD=off leaves it out.
 
 import ctypes
 import os
-from functools import lru_cache
 
 import torch
 
@@ -20,20 +19,11 @@ NARROWEST = 16, 32  # channels and maps of a group: thinner products are slow
 MOST_THREADS = 16  # each has a gradient of the kernels of its own
 
 
-def sgemm():
-    """The address of PyTorch's own matrix product, and a sentence about it; None where this way is not to be had."""
+def usable():
+    """(whether this way is to be had, a sentence about it)."""
     if os.environ.get("ALEXNET_WINOGRAD") == "off":
-        return None, "left out: ALEXNET_WINOGRAD is off"
-    return address() if native.ready() else (None, native.why())
-
-
-@lru_cache(maxsize=1)
-def address():
-    file = os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so")
-    try:
-        return ctypes.cast(ctypes.CDLL(file).sgemm_, ctypes.c_void_p).value, "tiles of 6 x 6, products by PyTorch's own BLAS"
-    except (OSError, AttributeError):
-        return None, "this PyTorch shows no sgemm"
+        return False, "left out: ALEXNET_WINOGRAD is off"
+    return (True, "tiles of 6 x 6") if native.ready() else (False, native.why())
 
 
 def takes(x, weight, *, stride, pad, groups):
@@ -52,7 +42,7 @@ def takes(x, weight, *, stride, pad, groups):
     if min(height, width) < 1 or not x.is_contiguous(memory_format=torch.channels_last):
         return False
     tiles = -(-height // STEP[kernel]) * -(-width // STEP[kernel])
-    return height * width * kernel**2 >= FEWER[in_use] * PLANES * tiles and sgemm()[0] is not None
+    return height * width * kernel**2 >= FEWER[in_use] * PLANES * tiles and usable()[0]
 
 
 def outputs(x, kernel, pad):
@@ -62,7 +52,6 @@ def outputs(x, kernel, pad):
 class Layer(ctypes.Structure):  # Conv in cpu_winograd.cpp
     _fields_ = [(name, ctypes.c_int64) for name in ("pictures", "height", "width", "channels", "maps", "groups", "out_height",
                                                     "out_width", "kernel", "pad", "threads")]
-    _fields_ += [("sgemm", ctypes.c_void_p)]
 
 
 def call(name, layer, *tensors):
@@ -70,29 +59,33 @@ def call(name, layer, *tensors):
     getattr(native.library()[0], f"winograd_{name}")(ctypes.byref(layer), *at)
 
 
+def room(name, layer):
+    """Floats of the kernels' planes, or of a thread's sums."""
+    count = getattr(native.library()[0], f"winograd_{name}")
+    count.restype = ctypes.c_int64
+    return count(ctypes.byref(layer))
+
+
 class Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, pad, groups):
         B, C, H, W = x.shape
         K, _, kernel, _ = weight.shape
-        layer = Layer(B, H, W, C, K, groups, *outputs(x, kernel, pad), kernel, pad, torch.get_num_threads(), sgemm()[0])
+        layer = Layer(B, H, W, C, K, groups, *outputs(x, kernel, pad), kernel, pad, torch.get_num_threads())
         weight = weight.contiguous(memory_format=torch.channels_last)
-        library = native.library()[0]
-        library.winograd_planes.restype = ctypes.c_int64
-        kernels = x.new_empty(library.winograd_planes(ctypes.byref(layer)))
         out = torch.empty(B, K, *outputs(x, kernel, pad), dtype=x.dtype, memory_format=torch.channels_last)
-        call("forward", layer, x, weight, bias, kernels, out)
-        ctx.save_for_backward(x, kernels)
-        ctx.layer, ctx.shape = layer, weight.shape
+        call("forward", layer, x, weight, bias, x.new_empty(room("planes", layer)), out)
+        ctx.save_for_backward(x, weight)
+        ctx.layer = layer
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        x, kernels = ctx.saved_tensors
+        (x, weight), layer = ctx.saved_tensors, ctx.layer
         grad = grad.contiguous(memory_format=torch.channels_last)
         to_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        to_weight = torch.empty(ctx.shape, dtype=x.dtype, memory_format=torch.channels_last)
-        sums = x.new_zeros(ctx.layer.threads * len(kernels))
-        call("backward", ctx.layer, x, grad, kernels, sums, to_x, to_weight)
+        to_weight = torch.empty_like(weight, memory_format=torch.channels_last)
+        sums = x.new_zeros(layer.threads * room("sums", layer))
+        call("backward", layer, x, grad, weight, x.new_empty(room("planes", layer)), sums, to_x, to_weight)
         return to_x, to_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None
