@@ -1,6 +1,7 @@
 """What training and bytes buy: the error of the weights that ship on `tune`, along their training and by the size of the file.
 
     python -m benches.curves first=RUN,RUN,RUN second=RUN,RUN,RUN      # the runs of each release, each begun from the one before it
+    python -m benches.curves third=second,RUN,RUN                      # begun from the end of another release
     python -m benches.curves                                           # draws again what is in results/
 
 Writes results/default-training.csv and docs/gallery/curves.png; sizes are those of `python -m benches.sizes`.
@@ -21,9 +22,13 @@ KEPT = {"val_top1_error": "tune_top1_error", "val_top5_error": "tune_top5_error"
 FILE, FIGURE = RESULTS / "default-training.csv", RESULTS.parent / "docs" / "gallery" / "curves.png"
 
 
-def joined(release, runs):
-    """The epochs of runs that went on from one another, pictures and seconds counted through."""
+def joined(release, runs, known):
+    """The epochs of runs that went on from one another, pictures and seconds counted through. known: releases in the file, whose
+    end the first may be."""
     images = seconds = 0
+    if runs[0] in known:
+        end = known[runs[0]][-1]
+        images, seconds, runs = int(end["images_seen"]), float(end["seconds"]), runs[1:]
     for number, run in enumerate(runs, 1):
         with open(Path(run) / "metrics.csv") as file:
             lines = list(csv.DictReader(file))
@@ -62,7 +67,12 @@ def drawn(lines, sizes):
 
 def main():
     if sys.argv[1:]:
-        lines = [line for word in sys.argv[1:] for line in joined(word.split("=")[0], word.split("=")[1].split(","))]
+        releases = {}
+        for line in csv.DictReader(FILE.read_text().splitlines()) if FILE.exists() else ():
+            releases.setdefault(line["release"].removesuffix(" release"), []).append(line)
+        for name, runs in (word.split("=") for word in sys.argv[1:]):
+            releases[name] = list(joined(f"{name} release", runs.split(","), releases))
+        lines = [line for own in releases.values() for line in own]
         with open(FILE, "w", newline="") as file:
             table = csv.DictWriter(file, lines[0], lineterminator="\n")
             table.writeheader()

@@ -25,7 +25,7 @@ BEYOND = {  # on top of all of them
     "twice as long": {"longer": 2.0},
     "four times as long": {"longer": 4.0},
 }
-WHICH = {"name": "ingredients", "sentence": "what each later ingredient of a recipe is worth, alone and left out", "scales": {
+WHICH = {"name": "ingredients", "facts": {"sentence": "what each later ingredient of a recipe is worth"}, "scales": {
     "toy": Size("toy64", epochs=1, seeds=1, trials=1, batch_size=32, more={"clean": 32}),
     "cpu": Size("tiny36", classes=20, epochs=12, seeds=3, trials=3),
     "gpu": Size("small64", epochs=24, seeds=3, trials=3, batch_size=128, more={"clean": 5000}),

@@ -10,7 +10,7 @@ from experiments import alone
 from experiments.arms import Arm, Size
 
 PIECE = 512  # pictures that go through the net at once; a piece has statistics of its own, as a device's share has
-WHICH = {"name": "large_batch", "sentence": "a batch of 4,096 trains as well as one of 256", "scales": {  # the batches: in more
+WHICH = {"name": "large_batch", "facts": {"sentence": "a batch of 4,096 trains as well as one of 256"}, "scales": {
     "toy": Size("toy64", epochs=2, seeds=1, trials=1, more={"clean": 32, "batches": (16, 64)}),
     "cpu": Size("tiny36", epochs=12, seeds=1, trials=1, more={"batches": (256, 4096)}),
     "gpu": Size("small64", epochs=36, seeds=3, trials=3, more={"batches": (256, 4096)}),

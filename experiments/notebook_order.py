@@ -5,24 +5,14 @@ run; the pre-trained nets are claim 8.
     python -m experiments.notebook_order STORE OUT --scale cpu     # STORE: 64 pixels, with tune and claims; killed, it goes on
 """
 
-import argparse
-import json
-from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 from alexnet import nets
-from alexnet.cli import keep_memory
-from experiments import paired
-from experiments.arms import Arm, Size, given, measured, stop_after
+from experiments import alone
+from experiments.arms import Arm, Size
 
-CLAIM = "the notebook's designs at least one point apart keep their order"
 SHARES = {"toy": (1 / 16, 1 / 256), "cpu": (3 / 8, 1 / 16), "gpu": (3 / 4, 1 / 4)}  # of the maps, of the dense units
-SCALES = {
-    "toy": Size(epochs=1, seeds=1, trials=1, batch_size=32, more={"clean": 32}),
-    "cpu": Size(classes=40, epochs=15, seeds=3, trials=3),
-    "gpu": Size(epochs=24, seeds=5, trials=3, batch_size=128, more={"clean": 5000}),
-}
 DESIGNS = (  # row, number, how much worse than #145: nats and points of top-1, ten views; where
     ("no_crossing", "#150, columns that never meet", 0.0697, 1.17, "2012 val"),
     ("no_norm", "#148, no normalisation", 0.0809, 1.37, "2012 val"),
@@ -87,34 +77,17 @@ def order(rows):
     return {"order": ["#145", *ours], "same_order": ours == [number for _, number, *_ in DESIGNS], "verdict": said, "said": [said]}
 
 
-def measure(store, out, *, scale="cpu", minutes=None, **changes):
-    """changes: of the scale's Size (epochs, seeds, trials, classes, a_class). -> what run() wrote; killed, the same call goes
-    on."""
-    base = small(nets.row("as_run"), scale)
-    nets.ROWS.setdefault(base.name, base)
-    changes, words = given(changes)
-    stop_after(minutes)
-    return measured(run, [store], out, scale=scale, size=replace(SCALES[scale], row=base.name, **changes),
-                    file=Path(out) / f"notebook-order-{scale}.json", facts={
-                        "claim": 13, "sentence": CLAIM,
-                        "command": f"python -m experiments.notebook_order STORE OUT --scale {scale}{words}"})
+def base(scale):
+    return small(nets.row("as_run"), scale)
 
 
-def main(words=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("store")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--scale", default="cpu", choices=list(SCALES))
-    parser.add_argument("--minutes", type=float, help="stop and save after so many")
-    for option in ("epochs", "seeds", "trials", "classes", "a-class"):
-        parser.add_argument(f"--{option}", type=int)
-    asked = vars(parser.parse_args(words))
-    keep_memory()
-    found = measure(asked.pop("store"), asked.pop("out"), **asked)
-    print(json.dumps(found["order"], ensure_ascii=False), found["verdict"])
-    for row in found["rows"]:
-        print(f"{row['what']:<72}{paired.signed(row['difference'])} nats, {row['verdict']} (the notebook: {row['paper']})")
-
+WHICH = {"name": "notebook_order", "facts": {
+    "claim": 13, "sentence": "the notebook's designs at least one point apart keep their order"}, "scales": {
+    "toy": Size(base("toy"), epochs=1, seeds=1, trials=1, batch_size=32, more={"clean": 32}),
+    "cpu": Size(base("cpu"), classes=40, epochs=15, seeds=3, trials=3),
+    "gpu": Size(base("gpu"), epochs=24, seeds=5, trials=3, batch_size=128, more={"clean": 5000}),
+}}
+measure = partial(alone.measure, run, **WHICH)
 
 if __name__ == "__main__":
-    main()
+    alone.main(run, about=__doc__, **WHICH)

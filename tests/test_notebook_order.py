@@ -11,7 +11,7 @@ def row(name, difference, verdict="resolved"):
 
 
 def test_the_small_rows_differ_as_the_notebooks_do():
-    for scale in notebook_order.SCALES:
+    for scale in notebook_order.SHARES:
         names = ("as_run", "no_norm", "half", "no_crossing")
         base, none, half, apart = (notebook_order.small(nets.row(name), scale) for name in names)
         at = [{layer.name: layer for layer in one.layers} for one in (base, none, half, apart)]
