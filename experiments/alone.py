@@ -35,6 +35,8 @@ def main(run, words=None, *, about, **which):
     for option in ("row", "classes", "a-class", "epochs", "seeds", "trials"):
         parser.add_argument(f"--{option}", type=str if option == "row" else int)
     asked = vars(parser.parse_args(words))
+    if not asked["store"] and asked["scale"] != "toy":
+        parser.error("name the STORE too, before OUT: only --scale toy draws its own pictures")
     keep_memory()
     found = measure(run, asked.pop("store"), asked.pop("out"), **which, **asked)
     for row in found["rows"]:
