@@ -37,6 +37,8 @@ def main(words=None):
     card = {**card, "note": given.note, "storage": given.storage,
             "data": {"images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"],
                      "licence": given.licence or read_card(split.path)["licence"]}}
+    if command := card.get("environment", {}).get("command"):  # of the folders only the names: nobody else has the rest
+        card["environment"]["command"] = " ".join(word.rsplit("/", 1)[-1] for word in command.split())
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "stored.safetensors"
         weights.write(stored, net, mean, card, dtype=dtype)

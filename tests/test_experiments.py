@@ -53,6 +53,7 @@ def test_what_ships_says_what_it_was_measured_on(run, store, tmp_path):
     ship.main([str(run), str(store), "--storage", "bytes", "--tune", "train", "--note", "a toy", "--out", str(out)])
     card = weights.read_card(out)
     assert card["note"] == "a toy" and card["storage"] == "bytes" and "licence" in card["data"] and card["temperature"] != 1
+    assert "/" not in card["environment"]["command"]
     one, ten = card["errors"]
     assert (one["views"], ten["views"], one["images"]) == (1, 10, 48) and one["selected_on"]  # this run chose on val
     again = alexnet.evaluate(out, store=store)
