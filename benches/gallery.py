@@ -52,8 +52,8 @@ SHOTS = (
          ("alexnet search index --build TINY", "alexnet search index EIGHT --top 6 --out neighbours.png"), "neighbours.png",
          "`EIGHT` are full-size photographs, evenly drawn from all; the answers are training pictures of 64 pixels."),
     Shot("photographs", "Ordinary photographs", ("python -m benches.photographs PHOTOGRAPHS --train TINY --sheet photographs.png",),
-         "photographs.png", "Every photograph of a class that the weights know; those that stand in train at the end. In the "
-         "second release a mushroom seen from above is a Yorkshire terrier, brain coral a standard poodle, a sea slug a goldfish."),
+         "photographs.png", "Every photograph of a class that the weights know; those that stand in train at the end. A lion on "
+         "the savannah is a cash machine, a bannister an organ, an ox a chimpanzee, an ice lolly a bell pepper."),
     Shot("signs", "Classes of your own: hand signs",
          ("alexnet transfer SIGNS --out signs", "alexnet explain signs --errors --out signs-report"),
          "signs-report/figures/predictions.png", "A folder a class in, a working model out, and what it still gets wrong."),
