@@ -90,9 +90,8 @@ def copy_into(net, model, *, classes, only=()):
 
 def stretched(given, module, other):
     """Nets for pictures of other sizes differ in their first dense layer alone, by the maps that it sees: its weights follow."""
-    if not (isinstance(module, Dense) and isinstance(other, Dense) and len(module.maps) == len(other.maps) == 2):
-        return ""
-    if module.maps == other.maps:
+    both = isinstance(module, Dense) and isinstance(other, Dense) and len(module.maps) == len(other.maps) == 2
+    if not both or module.maps == other.maps:
         return ""
     given["weight"] = for_maps(given["weight"], module.maps, other.maps)
     return "from maps of {} x {} to {} x {}".format(*other.maps, *module.maps)
