@@ -32,6 +32,13 @@ def precision(wanted, device):
     return "bfloat16" if fast else "float32"
 
 
+def sent(values, device, dtype=None):
+    """A host array on the device. To a card from pinned memory: else each would wait until the card has done all it was told."""
+    values = torch.from_numpy(values)
+    values = values if dtype is None else values.to(dtype)
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
 def sums(device):
     """The type that sums over many pictures are kept in: float64, where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64

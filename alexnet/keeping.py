@@ -41,10 +41,9 @@ def put_back(loop, files):
         for i, value in enumerate(loop.average.values):
             value.copy_(state[f"average.{i}"])
     loop.net.load_state_dict(own)
-    key = "momentum_buffer" if loop.recipe.update == "nesterov" else "velocity"
     for name, parameter in loop.net.named_parameters():
         if (velocity := state.get(f"velocity.{name}")) is not None:
-            loop.optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(velocity)
+            loop.optimiser.state[parameter]["velocity"] = torch.empty_like(parameter).copy_(velocity)
     return facts["log_size"], facts["environment"]
 
 

@@ -82,7 +82,7 @@ class AlexNet(nn.Module):
 
     def draw(self, key, first=0):
         """From now on dropout masks are those of this key, for the joined batch's rows from `first` on."""
-        self._draw.copy_(torch.tensor([key, first]))
+        self._draw.copy_(torch.tensor([key, first], pin_memory=self._draw.is_cuda), non_blocking=True)
         self.drawn = True
 
     def join(self, group):

@@ -30,6 +30,32 @@ class Momentum(torch.optim.Optimizer):
             ops.momentum(weights, [w.grad for w in weights], [self.state[w]["velocity"] for w in weights], **rule)
 
 
+class Nesterov(torch.optim.Optimizer):
+    """v <- 0.9 v + g, w <- w - rate (g + 0.9 v), g with its decay: torch.optim.SGD's to the last bit, all weights at once."""
+
+    def __init__(self, groups, lr=0.01, momentum=0.9):
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        alike = {}
+        for group in self.param_groups:
+            alike.setdefault((group["lr"], group["momentum"], group["weight_decay"]), []).extend(
+                w for w in group["params"] if w.grad is not None)
+        for (rate, momentum, decay), weights in alike.items():
+            if not weights:
+                continue
+            for w in weights:
+                if "velocity" not in self.state[w]:
+                    self.state[w]["velocity"] = torch.zeros_like(w)
+            velocities = [self.state[w]["velocity"] for w in weights]
+            slopes = [w.grad for w in weights]
+            slopes = torch._foreach_add(slopes, weights, alpha=decay) if decay else slopes
+            torch._foreach_mul_(velocities, momentum)
+            torch._foreach_add_(velocities, slopes)
+            torch._foreach_add_(weights, torch._foreach_add(slopes, velocities, alpha=momentum), alpha=-rate)
+
+
 class Lars(torch.optim.Optimizer):
     """Layer-wise adaptive rates (You, Gitman, Ginsburg, 2017), for batches of thousands: a layer's step is a share of its weights'
     own length. Biases, scales and offsets, which do not decay, step as ever."""
@@ -64,9 +90,7 @@ def optimiser(net, recipe):
         weighs = kind == "weight" and parameter.dim() > 1  # scales and offsets of batch norm do not decay
         groups.append({"params": [parameter], "layer": layer, "bias": kind == "bias",
                        "weight_decay": own(dict(recipe.decays), layer, recipe.decay) if weighs else 0.0})
-    if recipe.update != "nesterov":
-        return {"2012": Momentum, "lars": Lars}[recipe.update](groups, lr=recipe.rate, momentum=recipe.momentum)
-    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
+    return {"2012": Momentum, "nesterov": Nesterov, "lars": Lars}[recipe.update](groups, lr=recipe.rate, momentum=recipe.momentum)
 
 
 def own(table, layer, otherwise):

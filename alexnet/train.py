@@ -12,7 +12,7 @@ import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated
 
 import torch
@@ -237,10 +237,13 @@ class Loop:
         """The network that is measured and kept: with averaged weights where the recipe averages."""
         if not self.average:
             return self.net
-        net = weights.to_device(AlexNet(self.net.row, classes=self.net.classes, seed=0), self.device)
-        net.load_state_dict(self.net.state_dict())
-        self.average.copy_to(net)
-        return net
+        self.averaged.load_state_dict(self.net.state_dict())
+        self.average.copy_to(self.averaged)
+        return self.averaged
+
+    @cached_property
+    def averaged(self):
+        return weights.to_device(AlexNet(self.net.row, classes=self.net.classes, seed=0), self.device)
 
     def measure(self):
         self.join()

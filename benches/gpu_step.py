@@ -36,8 +36,8 @@ def main():
             for form, build in FORMS.items():
                 if form.startswith("torchvision") and name != asked.rows[0]:
                     continue
-                job.part(f"{name}, {batch}, {form}", partial(measured, job, name, batch, build), seconds=45 if "compiled" in form
-                         else 15, needs_cuda="graph" in form or "bytes" in form)
+                job.part(f"{name}, {batch}, {form}", partial(measured, job, name, batch, build), seconds=25 if "compiled" in form
+                         else 8, needs_cuda="graph" in form or "bytes" in form)
         if number == 0:
             convolutions(job, 4 if asked.rehearse else 512)
     job.part("ratios", partial(ratios, job, asked), seconds=0)
@@ -152,10 +152,10 @@ def captured(step):
 FORMS = {
     "ordinary": partial(script, compile=False),
     "ours": ours,
+    "torchvision, compiled": torchvisions,
     "ours, compiled": partial(ours, compile=True),
     "ours, compiled, graph": partial(ours, compile=True, graph=True),
     "ordinary, compiled": partial(script, compile=True),
-    "torchvision, compiled": torchvisions,
     "ours, compiled, graph, by depth": partial(ours, compile=True, graph=True, depth=True),
     "ours, compiled, graph, by depth, from bytes": partial(ours, compile=True, graph=True, depth=True, stored=True),
     "ours, compiled, graph, from bytes": partial(ours, compile=True, graph=True, stored=True),

@@ -2,7 +2,7 @@
 included: reading, augmentation, each epoch's measuring, saving. Each run has its own seed; an interrupted one goes on, and only
 seconds in which it ran count.
 
-    python -m benches.to_error STORE OUT --runs 3 --epochs 30 [--row small64_batchnorm] [--minutes 8]
+    python -m benches.to_error STORE OUT --runs 3 --epochs 30 [--row whole64_batchnorm,dropout=0.2] [--minutes 8]
 """
 
 import argparse
@@ -24,14 +24,16 @@ def main(words=None):
     parser.add_argument("store", help="with the splits train and tune")
     parser.add_argument("out", type=Path, help="for the runs, and to-error-DEVICE.json")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--row", default="small64_batchnorm")
+    parser.add_argument("--row", default="whole64_batchnorm,dropout=0.2")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--least-side", type=float, default=0.57)
+    parser.add_argument("--least-side", type=float, default=1.0)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--minutes", type=float, help="stop and save after so many")
     asked = parser.parse_args(words)
     keep_memory()
     stop_after(asked.minutes)
-    fields = {"epochs": asked.epochs, "least_side": asked.least_side}
+    fields = {"epochs": asked.epochs, "least_side": asked.least_side, "batch_size": asked.batch_size, "rate": asked.rate}
     runs, device = [], pick("auto").type
     for seed in range(asked.runs):
         line = train(asked.store, out=asked.out / f"{asked.row}-{asked.epochs}-{seed}", recipe="modern", net=asked.row, seed=seed,
@@ -39,7 +41,7 @@ def main(words=None):
         runs.append({"seed": seed, "error": line["val_top1_error"], "seconds": line["seconds"], "images": line["images_seen"],
                      "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}})
         found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row} --epochs {asked.epochs} "
-                            f"--least-side {asked.least_side:g}",
+                            f"--least-side {asked.least_side:g} --batch-size {asked.batch_size} --rate {asked.rate:g}",
                  "runs": len(runs), "marks": {f"{mark:g}": told(runs, f"{mark:g}") for mark in MARKS}, "each": runs,
                  "environment": environment(pick("auto"), command="")}
         replace_file(asked.out / f"to-error-{device}.json", json.dumps(found, indent=1).encode())

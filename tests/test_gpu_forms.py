@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from alexnet import ops
 from benches import gpu_forms, gpu_yuv
 
 
@@ -26,6 +27,13 @@ def test_grouped_convolutions_in_other_forms(form):
     x, w = draw(2, 8, 6, 5), draw(12, 4, 3, 3)
     found = gpu_forms.GROUPED[form](x.contiguous(memory_format=torch.channels_last), w, 1)
     torch.testing.assert_close(found, F.conv2d(x, w, None, 1, 1, 1, 2))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_grouped_convolution_group_by_group(bias):
+    """What a card does, tried on the host."""
+    x, w, b = draw(2, 8, 6, 5), draw(12, 4, 3, 3), draw(12) if bias else None
+    torch.testing.assert_close(ops.a_group_each(x, w, b, 2, 1, 2), F.conv2d(x, w, b, 2, 1, 1, 2))
 
 
 def test_half_the_colours_are_made_and_undone():

@@ -26,6 +26,22 @@ def test_the_rule_by_hand_across_a_change_of_rate():
         assert w.item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_nesterovs_rule_is_torchs_to_the_last_bit_across_rates_and_decays():
+    chance = torch.Generator().manual_seed(0)
+    first, second = ([torch.nn.Parameter(w) for w in (torch.linspace(-1, 1, 7), torch.linspace(0, 3, 5))] for _ in range(2))
+    ours = optim.Nesterov([{"params": [first[0]], "weight_decay": 5e-4}, {"params": [first[1]]}], lr=0.1, momentum=0.9)
+    torchs = torch.optim.SGD([{"params": [second[0]], "weight_decay": 5e-4}, {"params": [second[1]]}], lr=0.1, momentum=0.9,
+                             nesterov=True)
+    for rate in (0.1, 0.07, 0.07, 0.01):
+        for mine, theirs in zip(first, second):
+            mine.grad = torch.randn(mine.shape, generator=chance)
+            theirs.grad = mine.grad.clone()
+        for rule in (ours, torchs):
+            rule.param_groups[0]["lr"] = rate
+            rule.step()
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(first, second))
+
+
 def test_torchs_own_rule_differs_after_the_change():
     w = torch.nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
     rule = torch.optim.SGD([w], lr=0.1, momentum=0.9, weight_decay=0.0005)

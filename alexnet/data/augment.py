@@ -9,6 +9,7 @@ import torch
 
 from alexnet import ops
 from alexnet.data import order
+from alexnet.device import sent
 from alexnet.nets.layers import Conv
 
 VIEWS = (1, 2, 5, 9, 10)
@@ -62,12 +63,12 @@ def augment(pictures, draws, *, crop, mean, noise=0.0, colour=None, resized=Fals
     one shift, eigenvectors x (standard normal x stdevs x noise); then everything is divided by 1 + noise, as in the source.
     """
     device = pictures.device
-    mirrored = torch.from_numpy(draws.mirrored).to(device)
-    boxes = torch.from_numpy(draws.boxes).to(device, torch.float32 if resized else torch.int64)
+    mirrored = sent(draws.mirrored, device)
+    boxes = sent(draws.boxes, device, torch.float32 if resized else torch.int64)
     shift = None
     if noise:
         shift = draws.noise * colour.stdevs * noise @ np.asarray(colour.vectors).T  # (B, 3)
-        shift = torch.from_numpy(shift).to(device, torch.float32)
+        shift = sent(shift, device, torch.float32)
     if not resized and draws.share == 1 and (kernels := ops.kernels(pictures)):
         return kernels.cut(pictures, boxes, mirrored, shift, mean, crop, 1 + noise, dtype, 1, crop)
     if resized:

@@ -9,6 +9,8 @@ from itertools import islice
 import numpy as np
 import torch
 
+from alexnet.device import sent
+
 RESIDENT_SHARE = 0.5  # of the device's free memory
 AHEAD = 3  # batches in preparation beside the one in use
 
@@ -40,7 +42,7 @@ class Feed:
         if self.resident:
             pixels, labels = self.resident
             for places in plan:
-                index = torch.from_numpy(places).to(self.device)
+                index = sent(places, self.device)
                 yield pixels[index], labels[index]
             return
         plan, ready = iter(plan), deque()

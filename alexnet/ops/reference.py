@@ -17,8 +17,8 @@ def response_norm(x, *, size, alpha, beta, k, columns):
 
 def within_map_norm(x, *, size, alpha, beta):
     """a / (1 + alpha * sum of a^2 over a size x size square of the same map)^beta; beyond the edge is zero."""
-    total = F.avg_pool2d(x * x, size, stride=1, padding=size // 2, divisor_override=1)
-    return x * (1 + alpha * total) ** -beta
+    squares = F.pad(x * x, [size // 2] * 4)  # apart: the gradient of padding= is wrong on CUDA, channels last (pytorch#188344)
+    return x * (1 + alpha * F.avg_pool2d(squares, size, stride=1, divisor_override=1)) ** -beta
 
 
 def contrast_norm(x, *, size, alpha, beta):
