@@ -1,24 +1,15 @@
 """The convolutions of the paper in other forms that may run faster on a card, equal by test: the first by space-to-depth or with
-more channels, grouped ones as two, as one batched product, as a dense one with zeros.
+more channels, grouped ones as two, as one batched product, as a dense one with zeros. Those that won are in alexnet/ops/forms.py.
 """
 
 import torch
 import torch.nn.functional as F
 
+from alexnet.ops.forms import by_depth, deep
+
+__all__ = ["GROUPED", "by_depth", "deep", "turned", "with_more_channels"]
+
 # ---- the first convolution: 11 x 11, stride 4, three colours ---------------------------------------------------------------
-
-
-def deep(x, depth, side=0):
-    """(B, C, H, W) to (B, depth^2 C, side, side), channels last, in the order (row, column, colour); zero beyond the edge."""
-    B, C, H, W = x.shape
-    x = F.pad(x, (0, side * depth - W if side else -W % depth, 0, side * depth - H if side else -H % depth))
-    x = x.reshape(B, C, x.shape[2] // depth, depth, x.shape[3] // depth, depth)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(B, x.shape[2], x.shape[4], depth * depth * C).permute(0, 3, 1, 2)
-
-
-def by_depth(x, weight, bias=None, stride=4):
-    """The convolution of this stride on a picture made deep by it: kernels grow by zeros to whole blocks."""
-    return F.conv2d(x, deep(weight, stride), bias)
 
 
 def with_more_channels(x, weight, channels, bias=None, stride=4):

@@ -106,7 +106,7 @@ class ByDepth(nn.Module):
         self.weight, self.bias, self.stride = conv.weight, conv.bias, conv.stride[0]
 
     def forward(self, x):
-        return gpu_forms.by_depth(x, self.weight, self.bias, self.stride)
+        return F.conv2d(x, gpu_forms.deep(self.weight, self.stride), self.bias)
 
 
 def ours(job, row, batch, *, compile=False, graph=False, depth=False, stored=False):
@@ -211,7 +211,8 @@ def forms_of(shape, x, w, first):
     found = {"as it is": (lambda x, w: F.conv2d(x, w, None, layer.stride, layer.pad, 1, shape.groups), x)}
     if first and layer.stride > 1 and not layer.pad:
         deep = gpu_forms.deep(x, layer.stride).contiguous(memory_format=torch.channels_last)
-        found["by depth, given deep"] = (lambda x, w: gpu_forms.by_depth(x, w, None, layer.stride), deep)
+        found["by depth, given deep"] = (lambda x, w: F.conv2d(x, gpu_forms.deep(w, layer.stride)), deep)
+        found["by depth, made deep"] = (lambda x, w: gpu_forms.by_depth(x, w, None, layer.stride), x)
         for channels in (4, 8):
             found[f"with {channels} channels"] = (lambda x, w, channels=channels: gpu_forms.with_more_channels(
                 x, w, channels, None, layer.stride), x)

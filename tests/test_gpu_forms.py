@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from alexnet import ops
+from alexnet.ops import forms
 from benches import gpu_forms, gpu_yuv
 
 
@@ -18,7 +18,7 @@ def test_the_first_convolution_by_depth_is_the_convolution(side):
     x, w = draw(2, 3, side, side), draw(8, 3, 11, 11)
     over = -(side - 11) % 4
     expected = F.conv2d(F.pad(x, (0, over, 0, over)), w, stride=4)
-    torch.testing.assert_close(gpu_forms.by_depth(gpu_forms.deep(x, 4, 8), w), expected)
+    torch.testing.assert_close(F.conv2d(gpu_forms.deep(x, 4, 8), gpu_forms.deep(w, 4)), expected)
     torch.testing.assert_close(gpu_forms.with_more_channels(F.pad(x, (0, over, 0, over)), w, 4), expected)
 
 
@@ -30,10 +30,18 @@ def test_grouped_convolutions_in_other_forms(form):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_grouped_convolution_group_by_group(bias):
-    """What a card does, tried on the host."""
-    x, w, b = draw(2, 8, 6, 5), draw(12, 4, 3, 3), draw(12) if bias else None
-    torch.testing.assert_close(ops.a_group_each(x, w, b, 2, 1, 2), F.conv2d(x, w, b, 2, 1, 1, 2))
+@pytest.mark.parametrize("side, channels, maps, kernel, stride, pad, groups", [
+    (31, 3, 8, 11, 4, 0, 1), (32, 3, 8, 11, 4, 0, 1), (14, 3, 8, 11, 4, 0, 1), (11, 3, 4, 5, 2, 0, 1), (9, 1, 4, 3, 2, 0, 1),
+    (6, 8, 12, 3, 1, 1, 2), (7, 8, 12, 3, 2, 1, 2), (6, 8, 4, 3, 2, 0, 1), (12, 3, 4, 5, 2, 2, 1)])
+def test_what_a_card_is_given_is_the_convolution(bias, side, channels, maps, kernel, stride, pad, groups):
+    """Tried on the host, with gradients."""
+    x, w, b = draw(2, channels, side, side + 3), draw(maps, channels // groups, kernel, kernel), draw(maps) if bias else None
+    given = [one.requires_grad_() for one in (x, w, b) if one is not None]
+    found = forms.on_card(x, w, b, stride=stride, pad=pad, groups=groups)
+    expected = F.conv2d(x, w, b, stride, pad, 1, groups)
+    torch.testing.assert_close(found, expected)
+    sent = draw(*expected.shape)
+    torch.testing.assert_close(torch.autograd.grad(found, given, sent), torch.autograd.grad(expected, given, sent))
 
 
 def test_half_the_colours_are_made_and_undone():

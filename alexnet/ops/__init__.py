@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 
-from alexnet.ops import cpu, native, reference, traced, winograd
+from alexnet.ops import cpu, forms, native, reference, traced, winograd
 from alexnet.ops.reference import blur, dropout_mask
 
 __all__ = ["backend", "blur", "contrast_norm", "convolution", "dropout_mask", "momentum", "norm_pool", "response_norm",
@@ -59,16 +59,9 @@ def backend(x):
 def convolution(x, weight, bias, *, stride, pad, groups):
     if winograd.takes(x, weight, stride=stride, pad=pad, groups=groups):
         return winograd.Convolution.apply(x, weight, bias, pad, groups)
-    if groups > 1 and x.is_cuda:
-        return a_group_each(x, weight, bias, stride, pad, groups)
+    if x.is_cuda:
+        return forms.on_card(x, weight, bias, stride=stride, pad=pad, groups=groups)
     return F.conv2d(x, weight, bias, stride, pad, 1, groups)
-
-
-def a_group_each(x, weight, bias, stride, pad, groups):
-    """Group by group, for cards: the library's grouped convolutions turn a channels-last batch over and back (docs/performance.md)."""
-    biases = [None] * groups if bias is None else bias.chunk(groups)
-    parts = zip(x.chunk(groups, 1), weight.chunk(groups), biases)
-    return torch.cat([F.conv2d(part, kernels, own, stride, pad) for part, kernels, own in parts], 1)
 
 
 def response_norm(x, *, size, alpha, beta, k, columns):
