@@ -71,6 +71,12 @@ def stepped(result):
     return f"{ours['median_seconds']:.1f} s; a script takes {script:.1f} times that, torch.compile {compiled:.2f} (float32)"
 
 
+def on_card(result):
+    of = {form: result["parts"][f"paper, 512, {form}"]["pictures_per_second"] for form in ("ours", "ordinary", "torchvision, compiled")}
+    return (f"{of['ours']:,} pictures/s; an ordinary script {of['ordinary']:,}; torchvision's AlexNet, narrower and without norm, under "
+            f"torch.compile {of['torchvision, compiled']:,}")
+
+
 def answered(result):
     batch = result["rows"][0]["batches"][0]
     ours = variant(batch, "ours float32")["median_seconds"]
@@ -105,6 +111,7 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("clock-cifar26", "the 26 % net of CIFAR-10 by its own recipe (80 s on a GPU of 2011)", clock),
     ("clock-cifar18", "the 18 % net of CIFAR-10 by its own recipe (20 minutes on a GPU of 2011)", clock),
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
+    ("gpu-step", "a training step of `paper`, batch 512, on a graphics card, bfloat16, uncompiled", on_card),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
     ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
@@ -235,7 +242,20 @@ def searching_table(result):
         for form in dict.fromkeys(row["form"] for row in result["rows"])])
 
 
-TABLES = {"step": ("step", step_table), "norms": ("norms", norms_table),
+def card_table(result):
+    return rows(("net, batch, form", "a step, ms", "pictures/s", "of the product rate", "peak memory, MB"), [
+        (name, spread(one, 1, 1, middle="ms"), f"{one['pictures_per_second']:,}", percent(one["share_of_product"]),
+         f"{one['peak_memory_mb']:,}") for name, one in result["parts"].items() if "pictures_per_second" in one])
+
+
+def card_convolutions_table(result):
+    kinds = ("forward", "of weights", "of input")
+    return rows(("layer, form", *(f"{kind}, ms and share of the product rate" for kind in kinds)), [
+        (name, *(f"{one[kind]['ms']:.2f}, {percent(one[kind]['share_of_product'])}" if kind in one else "" for kind in kinds))
+        for name, one in result["parts"].items() if "forward" in one])
+
+
+TABLES = {"card": ("gpu-step", card_table), "card_convolutions": ("gpu-step", card_convolutions_table), "step": ("step", step_table), "norms": ("norms", norms_table),
           "convolutions": ("convolutions", convolutions_table), "inference": ("inference", inference_table),
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
           "predicted": ("scale", predicted_table), "serving": ("serving", serving_table),
