@@ -3,6 +3,7 @@ which training error is measured in test mode. What a picture was set apart for 
 
 import os
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,17 +72,19 @@ def link(there, folder):
 
 
 def pack(source, entries, folder, size, encoding):
-    plan = Plan(str(folder), size, False, encoding, encoding == "jpeg")
-    folder.mkdir(parents=True, exist_ok=True)
+    """Under its name when it is whole: another experiment may set the same pictures apart at this moment."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = tempfile.mkdtemp(prefix=f"{folder.parent.name}-", dir=folder.parent.parent)
+    plan = Plan(aside, size, False, encoding, encoding == "jpeg")
     shards = [entries[first : first + 1024] for first in range(0, len(entries), 1024)]
     with Progress(f"setting {folder.name} apart", len(entries)) as bar:
         for number, shard in enumerate(shards):
-            key = packing.key(shard, plan)
-            if packing.is_done(number, shard, key, plan):
-                bar.advance(len(shard))
-            else:
-                packing.pack(number, shard, key, plan, tick=bar.advance)
+            packing.pack(number, shard, packing.key(shard, plan), plan, tick=bar.advance)
     packing.finish(source, shards, plan, "a subset")
+    try:
+        os.replace(aside, folder)
+    except OSError:  # the other was there first, with the same
+        shutil.rmtree(aside)
 
 
 # ---- a store for rehearsals --------------------------------------------------------------------------------------------
