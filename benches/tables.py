@@ -109,7 +109,6 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("prepare-tars", "ILSVRC-2012 as it is handed out, a synthetic one of 50,000 pictures: tars in tars into a store", tars),
     ("inspect-tiny-imagenet", "what the data doctor finds in Tiny-ImageNet's 105,000", copies),
     ("clock-cifar26", "the 26 % net of CIFAR-10 by its own recipe (80 s on a GPU of 2011)", clock),
-    ("clock-cifar18", "the 18 % net of CIFAR-10 by its own recipe (20 minutes on a GPU of 2011)", clock),
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
     ("gpu-step", "a training step of `paper`, batch 512, on a graphics card, bfloat16, uncompiled", on_card),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
