@@ -185,7 +185,7 @@ def stretches(there, size, like):
 
 
 def for_maps(weight, size, there):
-    """A dense layer's weights for maps of `size`, made for those of another net, `there`: its answers to the same maps stretched."""
+    """A dense layer's weights for maps of `size`, from those of another net, `there`: its answers to the same maps stretched."""
     down, across = stretches(size, there, weight)
     return torch.einsum("ucij,hi,wj->uchw", weight.unflatten(1, (-1, *there)), down, across).flatten(1)
 

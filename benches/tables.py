@@ -72,9 +72,10 @@ def stepped(result):
 
 
 def on_card(result):
-    of = {form: result["parts"][f"paper, 512, {form}"]["pictures_per_second"] for form in ("ours", "ordinary", "torchvision, compiled")}
-    return (f"{of['ours']:,} pictures/s; an ordinary script {of['ordinary']:,}; torchvision's AlexNet, narrower and without norm, under "
-            f"torch.compile {of['torchvision, compiled']:,}")
+    forms = ("ours", "ordinary", "torchvision, compiled")
+    ours, script, library = (result["parts"][f"paper, 512, {form}"]["pictures_per_second"] for form in forms)
+    return (f"{ours:,} pictures/s; an ordinary script {script:,}; torchvision's AlexNet, narrower and without norm, under "
+            f"torch.compile {library:,}")
 
 
 def answered(result):
@@ -254,7 +255,8 @@ def card_convolutions_table(result):
         for name, one in result["parts"].items() if "forward" in one])
 
 
-TABLES = {"card": ("gpu-step", card_table), "card_convolutions": ("gpu-step", card_convolutions_table), "step": ("step", step_table), "norms": ("norms", norms_table),
+TABLES = {"card": ("gpu-step", card_table), "card_convolutions": ("gpu-step", card_convolutions_table),
+          "step": ("step", step_table), "norms": ("norms", norms_table),
           "convolutions": ("convolutions", convolutions_table), "inference": ("inference", inference_table),
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
           "predicted": ("scale", predicted_table), "serving": ("serving", serving_table),
