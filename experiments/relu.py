@@ -1,6 +1,6 @@
 """Claim 1, Figure 1: how long ReLU, tanh and leaky ReLU take to 25 % training error on CIFAR-10, without regularisation and
 augmentation. A ladder of rates in steps of two, climbed until the best lies strictly inside; three seeds choose, fresh ones report;
-from the initial values of 2012 and from variance-preserving ones. A rate that takes twice as long as the best so far is given up."""
+from the initial values of 2012 and variance-preserving ones. A rate that takes twice as long as the best so far is given up."""
 
 from math import inf, sqrt
 from statistics import mean
