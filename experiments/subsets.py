@@ -83,8 +83,10 @@ def pack(source, entries, folder, size, encoding):
     packing.finish(source, shards, plan, "a subset")
     try:
         os.replace(aside, folder)
-    except OSError:  # the other was there first, with the same
+    except OSError:
         shutil.rmtree(aside)
+        if not (folder / CARD).is_file():  # else the other was there first, with the same
+            raise
 
 
 # ---- a store for rehearsals --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The claims at toy scale: their statistics, their arms and their bookkeeping, not their results."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -160,6 +161,13 @@ def test_the_halved_net_is_the_mean_of_its_masked_nets_logs(stripes):
 
 
 # ---- the pictures and the bookkeeping ----------------------------------------------------------------------------------
+
+
+def test_experiments_may_set_the_same_apart_at_once(stripes, tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: subsets.subset(stripes, tmp_path / "same", classes=3, a_class=5, clean=6), range(3)))
+    assert len(set(found)) == 1 and len(open_split(found[0], "train")) == 15
+    assert [one.name for one in tmp_path.iterdir()] == ["same"]  # and nothing half-written stays
 
 
 def test_a_subset_keeps_apart_what_was_apart(stripes, tmp_path):

@@ -25,7 +25,7 @@ ROWS = {row.name: row for row in (
     with_batch_norm(PAPER, "batchnorm", "the paper's network with batch norm instead of response norm"),
     SMALL64,
     with_batch_norm(SMALL64, "small64_batchnorm", "small64 with batch norm"),
-    with_batch_norm(WHOLE64, "whole64_batchnorm", "whole64 with batch norm: a third of the work of fine64's"),
+    with_batch_norm(WHOLE64, "whole64_batchnorm", "whole64 with batch norm: a quarter of fine64's work"),
     with_batch_norm(FINE64, "fine64_batchnorm", "fine64 with batch norm: the net that ships"),
     SMALL32,
     with_batch_norm(SMALL32, "small32_batchnorm", "small32 with batch norm"),
