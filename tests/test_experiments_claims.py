@@ -1,7 +1,6 @@
 """The claims at toy scale: their statistics, their arms and their bookkeeping, not their results."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from alexnet import nets, ops
+from alexnet.data import packing
 from alexnet.data.store import open_split
 from alexnet.errors import Misused
 from alexnet.evaluate.passes import Member
@@ -163,10 +163,19 @@ def test_the_halved_net_is_the_mean_of_its_masked_nets_logs(stripes):
 # ---- the pictures and the bookkeeping ----------------------------------------------------------------------------------
 
 
-def test_experiments_may_set_the_same_apart_at_once(stripes, tmp_path):
-    with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: subsets.subset(stripes, tmp_path / "same", classes=3, a_class=5, clean=6), range(3)))
-    assert len(set(found)) == 1 and len(open_split(found[0], "train")) == 15
+def test_experiments_may_set_the_same_apart_at_once(stripes, tmp_path, monkeypatch):
+    """Another one begins when the first has packed everything but not yet put it under its name, and is done before it."""
+    finish, others = packing.finish, []
+
+    def meanwhile(*given):
+        if not others:
+            others.append(tmp_path / "same")
+            subsets.subset(stripes, others[0], classes=3, a_class=5, clean=6)
+        finish(*given)
+
+    monkeypatch.setattr(packing, "finish", meanwhile)
+    found = subsets.subset(stripes, tmp_path / "same", classes=3, a_class=5, clean=6)
+    assert [found] == others and len(open_split(found, "train")) == 15
     assert [one.name for one in tmp_path.iterdir()] == ["same"]  # and nothing half-written stays
 
 
