@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from alexnet import processor
@@ -31,6 +32,7 @@ class RunDir:
         self.path, self.writes = Path(path), writes
         self.checkpoints = self.path / "checkpoints"
         self.events = None  # TensorBoard's writer, once there is something to write
+        self.writer, self.writing = ThreadPoolExecutor(1), None  # what is being saved beside the training
 
     def check(self, *, resume):
         """A folder with something in it is only entered to resume."""
@@ -109,6 +111,17 @@ class RunDir:
             os.replace(place, before)
         os.replace(new, place)
         sync_folder(self.checkpoints)
+
+    def save_later(self, checkpoints):
+        """{name: files}, one after the other, while the caller goes on; first what was given before is done."""
+        self.settle()
+        self.writing = self.writer.submit(lambda: [self.save(name, files) for name, files in checkpoints.items()])
+
+    def settle(self):
+        """Wait until everything is saved; a failure is raised here."""
+        if self.writing:
+            writing, self.writing = self.writing, None
+            writing.result()
 
     def load(self, name):
         """The newest whole checkpoint of this name as {file: bytes}, or None."""

@@ -130,12 +130,15 @@ class Loop:
     def fit(self, on_epoch):
         if self.finished:
             say(f"{self.run.path} is finished ({self.finished}); nothing to do.")
-        while not self.finished:
-            self.one_epoch()
-            line = self.measure()
-            self.decide(line)
-            on_epoch(line)
-            self.save()
+        try:
+            while not self.finished:
+                self.one_epoch()
+                line = self.measure()
+                better = self.decide(line)
+                on_epoch(line)
+                self.save(better=better, wait=False)
+        finally:
+            self.run.settle()
         return {**self.line, "run": str(self.run.path), "stopped": self.finished, "best": self.best}
 
     # ---- the steps of an epoch ---------------------------------------------------------------------------------------
@@ -267,15 +270,12 @@ class Loop:
         return self.group.gathered(line)[0]  # the first's clock is everybody's
 
     def decide(self, line):
-        """Best so far? A drop of the rate? Is it over? Then the epoch is closed."""
+        """Best so far? A drop of the rate? Is it over? Then the epoch is closed. -> whether it was the best"""
         recipe, error, self.line = self.recipe, line["val_top1_error"], line
-        self.since_best += 1
-        if self.best is None or error < self.best["top1_error"]:
-            self.since_best = 0
+        better = self.best is None or error < self.best["top1_error"]
+        self.since_best = 0 if better else self.since_best + 1
+        if better:
             self.best = {"epoch": line["epoch"], "top1_error": error, "top5_error": line["val_top5_error"]}
-            if self.run.writes:
-                best = {"weights.safetensors": keeping.weights_file(self), "loop.json": json.dumps(self.best).encode()}
-                self.run.save("best", best)
         ended = line["epoch"] >= recipe.epochs
         if recipe.schedule == "plateau" and self.plateau.see(error, recipe.patience):
             ended = ended or self.plateau.drops > recipe.drops  # it stopped improving at the lowest rate too
@@ -291,17 +291,22 @@ class Loop:
         self.epoch, self.step = self.epoch + 1, 0
         self.totals.zero_()
         self.ledger.close()
+        return better
 
     # ---- the checkpoint ----------------------------------------------------------------------------------------------
 
-    def save(self):
-        """One process writes for all; nobody goes on before it is done."""
+    def save(self, *, better=False, wait=True):
+        """One process writes for all, what is asked for in between before anybody goes on, an epoch's end beside the next one."""
         if self.bad.item() >= 0:
             self.look()
         began = time.monotonic()
         self.join()
         if self.run.writes:
-            self.run.save("last", keeping.files(self))
+            files = keeping.files(self)
+            best = {"weights.safetensors": files["weights.safetensors"], "loop.json": json.dumps(self.best).encode()}
+            self.run.save_later(({"best": best} if better else {}) | {"last": files})
+            if wait:
+                self.run.settle()
         self.group.wait()
         self.saved = time.monotonic()
         self.ledger.add("saving", self.saved - began)

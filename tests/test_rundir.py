@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import pytest
 
@@ -64,6 +65,33 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, capsys):
     assert "damaged; an older checkpoint takes its place" in capsys.readouterr().err
     os.remove(run.checkpoints / "last-before" / "weights.safetensors")
     assert run.load("last") is None
+
+
+def test_saving_goes_on_beside_the_caller_in_order_and_a_failure_is_raised(run, monkeypatch):
+    real, gate, saved = rundir.write_file, threading.Event(), []
+
+    def slow(path, content):
+        gate.wait(10)
+        saved.append(path.parent.name)
+        real(path, content)
+
+    monkeypatch.setattr(rundir, "write_file", slow)
+    run.save_later({"best": files(1), "last": files(1)})
+    assert not saved and run.load("last") is None  # the caller is here, and nothing is written
+    gate.set()
+    run.save_later({"last": files(2)})
+    run.settle()
+    assert list(dict.fromkeys(saved)) == ["best-new", "last-new"] and json.loads(run.load("last")["loop.json"])["step"] == 2
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rundir, "write_file", full)
+    run.save_later({"last": files(3)})
+    with pytest.raises(OSError, match="No space"):
+        run.save_later({"last": files(4)})
+    run.settle()  # said once
+    assert json.loads(run.load("last")["loop.json"])["step"] == 2
 
 
 def test_the_log_is_cut_back_and_metrics_follow(run):

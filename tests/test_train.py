@@ -148,6 +148,19 @@ def test_sigusr1_saves_and_goes_on(store, whole, tmp_path):
     assert json.loads(done.stdout)[:5] == [False, False, False, True, True] and same(final(whole), final(tmp_path / "run"))
 
 
+def test_a_disk_that_is_full_ends_the_training(monkeypatch, store, tmp_path):
+    def full(path, content):
+        if path.parent.name == "last-new":
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    real, done = rundir.write_file, []
+    monkeypatch.setattr(rundir, "write_file", full)
+    with pytest.raises(OSError, match="No space"):
+        alexnet.train(store, out=tmp_path / "run", on_epoch=done.append, **SHORT | {"epochs": 5})
+    assert len(done) == 2  # at the next save, not at the end of all
+
+
 def test_a_finished_run_says_so(store, whole, capsys):
     before = final(whole)
     answer = alexnet.train(store, out=whole, resume=True, **SHORT)
