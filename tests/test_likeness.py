@@ -119,7 +119,7 @@ def test_a_crowd_raises_what_counts_as_close(squares, monkeypatch):
     monkeypatch.setattr(likeness, "CROWD", 2)
     even, odd = likeness._all_vectors(signatures)
     close = likeness._close_enough(even, odd)
-    count = sum(len(i) for band in likeness._bands(COUNT) for i, _, _ in likeness._candidates(even, odd, band, close))
+    count = sum(len(i) for band in likeness._bands(COUNT) for i, _, _ in likeness._candidates(even, odd, band, close, 0))
     assert close > -1 and count <= 2 * COUNT
 
 

@@ -55,15 +55,12 @@ def pairs(signatures, *, near=NEAR, since=0, workers=None, tell=lambda count: No
     different = signatures[kept] if len(kept) < len(signatures) else signatures
     even, odd = _all_vectors(different)
     close, alike, seen = _close_enough(even, odd), [], []
+    later = int(np.searchsorted(kept, since))  # of the different ones, the first from `since` on: nothing before it is compared
+    earlier = later if since else len(different)
 
     def of_band(band):
         mine = []
-        for i, j, mirrored in _candidates(even, odd, band, close):
-            if since:
-                across = (kept[i] < since) & (kept[j] >= since)
-                i, j, mirrored = i[across], j[across], mirrored[across]
-            if not len(i):
-                continue
+        for i, j, mirrored in _candidates(even, odd, band, close, later):
             first, second = _planes(different[i], mirrored), _planes(different[j])
             rough = np.flatnonzero(_roughly(first, second) & _colours_agree(different[i], different[j], mirrored))
             likeness = _in_full(first[rough], second[rough])
@@ -72,9 +69,10 @@ def pairs(signatures, *, near=NEAR, since=0, workers=None, tell=lambda count: No
         return mine, band.stop - band.start
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
-        for mine, count in threads.map(of_band, _bands(len(different))):
+        for mine, count in threads.map(of_band, _bands(earlier)):
             alike += mine
             tell(count)
+    tell(len(different) - earlier)
     near = _near_enough(near, seen)
     return sorted(found + [(i, j, "near") for i, j, likeness in alike if likeness > near])
 
@@ -146,8 +144,8 @@ def _all_vectors(signatures):
     return tuple(np.concatenate(some) for some in zip(*parts)) if parts else (np.empty((0, 1), np.float32),) * 2
 
 
-def _bands(count):
-    return [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+def _bands(count, start=0):
+    return [slice(first, min(first + BLOCK, count)) for first in range(start, count, BLOCK)]
 
 
 def _closeness(even, odd, rows, columns):
@@ -158,15 +156,15 @@ def _closeness(even, odd, rows, columns):
     return straight, mirrored
 
 
-def _candidates(even, odd, band, close):
-    """Yields (i, j, mirrored), at most BATCH at a time: pairs i < j of close vectors, the i of this band."""
-    for other in _bands(len(even))[band.start // BLOCK :]:
+def _candidates(even, odd, band, close, start):
+    """Yields (i, j, mirrored), at most BATCH at a time: pairs i < j of close vectors, the i of this band, the j from start on."""
+    for other in _bands(len(even), max(band.start, start)):
         near, mirrored = _closeness(even, odd, band, other)
         places = np.flatnonzero(near > close)
         i, j = np.divmod(places, near.shape[1])
-        later = np.flatnonzero(i + band.start < j + other.start)
-        for first in range(0, len(later), BATCH):
-            some = later[first : first + BATCH]
+        ordered = np.flatnonzero(i + band.start < j + other.start)
+        for first in range(0, len(ordered), BATCH):
+            some = ordered[first : first + BATCH]
             yield i[some] + band.start, j[some] + other.start, mirrored.ravel()[places[some]]
 
 

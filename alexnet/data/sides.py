@@ -4,10 +4,12 @@ name, or of its group, so that a source that grows moves none across; and what l
 import hashlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 import numpy as np
 
+from alexnet import processor
 from alexnet.data import likeness, picture, sources
 from alexnet.errors import Misused, Refused
 from alexnet.progress import Progress
@@ -80,8 +82,11 @@ def share_of(key):
 
 def marks(training):
     """The signatures of a split's pictures."""
-    return np.concatenate([likeness.signatures(training.pictures(np.arange(first, min(first + BLOCK, len(training)))))
-                           for first in range(0, len(training), BLOCK)])
+    def some(first):
+        return likeness.signatures(training.pictures(np.arange(first, min(first + BLOCK, len(training)))))
+
+    with ThreadPoolExecutor(processor.cores()) as threads:
+        return np.concatenate(list(threads.map(some, range(0, len(training), BLOCK))))
 
 
 def apart(training, known, entries, size):
