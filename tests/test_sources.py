@@ -118,6 +118,9 @@ def test_refusals_say_what_is_accepted(tmp_path):
     put(tmp_path / "flat/train/1.png", tmp_path / "flat/val/2.png")
     with pytest.raises(Refused, match="no source that is known"):  # not two classes, train and val
         sources.recognise(tmp_path / "flat")
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(Refused, match="pets.zip is an archive: unpack it"):
+        sources.recognise(tmp_path / "pets.zip")
 
 
 def tiny_imagenet(root):

@@ -119,6 +119,15 @@ def test_the_same_command_goes_on_and_another_is_refused(own, run):
         transfer.transfer(str(top / "pictures"), out=str(top / "other"), scratch=True, probe_only=True)
 
 
+def test_a_wrong_folder_does_not_use_the_run_up(own, run, tmp_path):
+    top, answer = own
+    given = {"out": str(tmp_path / "run"), "from_": str(run), "probe_only": True, "holdout": 0.25}
+    (tmp_path / "pictures.zip").write_bytes(b"PK")
+    with pytest.raises(Refused, match="is an archive"):
+        transfer.transfer(str(tmp_path / "pictures.zip"), **given)
+    assert transfer.transfer(str(top / "pictures"), **given)["errors"] == answer["errors"]
+
+
 def test_fine_tuning_is_kept_only_where_it_wins(own, run, monkeypatch):
     top, _ = own
     errors = {}

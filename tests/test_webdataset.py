@@ -184,5 +184,5 @@ def test_other_tars_are_no_shards(tmp_path):
     (tmp_path / "cat/1.png").write_bytes(encoded(1))
     shard(tmp_path / "backup.tar", [("cat/1.png", encoded(1)), ("dog/1.png", encoded(2))])
     assert sources.recognise(tmp_path).kind == "class folders"
-    with pytest.raises(Refused, match="no source that is known.*WebDataset"):
+    with pytest.raises(Refused, match="is an archive: unpack it.*WebDataset"):
         sources.recognise(tmp_path / "backup.tar")

@@ -80,7 +80,7 @@ def _enter(out, asked):
         before = json.loads((out / "config.json").read_text())
     if before is None:
         run.check(resume=False)
-    elif before.get("transfer") != asked:
+    elif before.get("transfer") != asked and "store" in before:  # without one nothing was made yet: a wrong FOLDER, perhaps
         odd = next((key for key in asked if before.get("transfer", {}).get(key) != asked[key]), "another verb")
         raise Refused(f"{out} holds a run with other settings ({odd.replace('_', ' ')}): repeat it as it was, or name another "
                       "--out.")

@@ -7,6 +7,7 @@ from alexnet.data.sources import cifar_binary, folders, ilsvrc, lists, mnist, pa
 from alexnet.data.sources.listing import Class, Entry, Source, in_store_order, read
 from alexnet.errors import Refused
 
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 # asked in this order; the most particular first
 FORMATS = (prepared, tiny_imagenet, ilsvrc, mnist, cifar_binary, webdataset, parquet, lists, folders)
 
@@ -21,6 +22,9 @@ def recognise(path):
         source = kind.read(path)
         if source is not None:
             return source
+    if path.lower().endswith(ARCHIVES) and os.path.isfile(path):
+        raise Refused(f"{path} is an archive: unpack it, and give the folder that comes out of it. Of archives only ImageNet's own tars "
+                      f"and WebDataset's shards are read as they are.")
     loose = " (pictures lie in it, but in no class folder)" if folders.has_loose_pictures(path) else ""
     raise Refused(f"{path} is no source that is known{loose}: accepted are {_accepted()}.")
 
