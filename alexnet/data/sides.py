@@ -14,7 +14,7 @@ from alexnet.data import likeness, picture, sources
 from alexnet.errors import Misused, Refused
 from alexnet.progress import Progress
 
-BLOCK = 256  # pictures read at a time
+BLOCK = 64  # pictures that a thread reads at a time
 NAME = re.compile("[A-Za-z0-9_-]+")  # of a split
 
 
@@ -92,19 +92,22 @@ def marks(training):
 def apart(training, known, entries, size):
     """known: the training pictures' marks. -> (entries that resemble none of them, [{"path", "reason"}, ...] of those that do).
     One that cannot be read stays: it is refused, with its reason, where it is packed."""
+    def some(first):
+        squares, places = [], []
+        for position, entry in enumerate(entries[first : first + BLOCK], first):
+            try:
+                squares.append(picture.square(sources.read(entry)[0], size))
+                places.append(position)
+            except (Refused, OSError):
+                continue
+        return places, likeness.signatures(np.stack(squares)) if squares else None
+
     readable, own = [], []
-    with Progress("looking for likenesses", len(entries)) as bar:
-        for first in range(0, len(entries), BLOCK):
-            squares = []
-            for position, entry in enumerate(entries[first : first + BLOCK], first):
-                try:
-                    squares.append(picture.square(sources.read(entry)[0], size))
-                    readable.append(position)
-                except (Refused, OSError):
-                    continue
-            if squares:
-                own.append(likeness.signatures(np.stack(squares)))
-            bar.advance(len(entries[first : first + BLOCK]))
+    with Progress("looking for likenesses", len(entries)) as bar, ThreadPoolExecutor(processor.cores()) as threads:
+        for places, signed in threads.map(some, range(0, len(entries), BLOCK)):
+            readable += places
+            own += [signed] if places else []
+            bar.advance(min(BLOCK, len(entries) - bar.done))
     alike, count = {}, len(training)
     pairs = likeness.pairs(np.concatenate([known, *own]), since=count) if own else []
     for first, second, kind in pairs:
