@@ -23,8 +23,8 @@ def recognise(path):
         if source is not None:
             return source
     if path.lower().endswith(ARCHIVES) and os.path.isfile(path):
-        raise Refused(f"{path} is an archive: unpack it, and give the folder that comes out of it. Of archives only ImageNet's own tars "
-                      f"and WebDataset's shards are read as they are.")
+        raise Refused(f"{path} is an archive: unpack it, and give the folder that comes out of it. Of archives only ImageNet's own "
+                      f"tars and WebDataset's shards are read as they are.")
     loose = " (pictures lie in it, but in no class folder)" if folders.has_loose_pictures(path) else ""
     raise Refused(f"{path} is no source that is known{loose}: accepted are {_accepted()}.")
 
