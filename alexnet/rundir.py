@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet import processor
@@ -51,19 +52,30 @@ class RunDir:
         file = self.path / name
         return json.loads(file.read_text()) if file.exists() else None
 
+    @contextmanager
+    def said(self):
+        """A disk that is full is one sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise Refused(f"{self.path} cannot be written ({error.strerror or error}): make room, and --resume goes on from the "
+                          f"last whole checkpoint.") from error
+
     def write(self, name, value):
         if not self.writes:
             return
-        replace_file(self.path / name, json.dumps(value, indent=1, ensure_ascii=False).encode())
+        with self.said():
+            replace_file(self.path / name, json.dumps(value, indent=1, ensure_ascii=False).encode())
 
     def log(self, event, **facts):
         if not self.writes:
             return
-        with open(self.path / "log.jsonl", "a") as file:
+        with self.said(), open(self.path / "log.jsonl", "a") as file:
             file.write(json.dumps({"event": event, **facts}) + "\n")
         if event == "epoch":
-            self._write_metrics()
-            self._write_events(facts)
+            with self.said():
+                self._write_metrics()
+                self._write_events(facts)
 
     def log_size(self):
         file = self.path / "log.jsonl"
@@ -100,17 +112,18 @@ class RunDir:
         """A whole checkpoint or none: `files` (name -> bytes) go into a new folder, with their checksums, which then takes
         the place of `name`; the one before stays as `name`-before. Whatever is cut short, one whole checkpoint remains."""
         new, place, before = (self.checkpoints / n for n in (f"{name}-new", name, f"{name}-before"))
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        for file, content in files.items():
-            write_file(new / file, content)
-        sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
-        write_file(new / "sums.json", json.dumps(sums).encode())
-        if place.exists():
-            shutil.rmtree(before, ignore_errors=True)
-            os.replace(place, before)
-        os.replace(new, place)
-        sync_folder(self.checkpoints)
+        with self.said():
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            for file, content in files.items():
+                write_file(new / file, content)
+            sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+            write_file(new / "sums.json", json.dumps(sums).encode())
+            if place.exists():
+                shutil.rmtree(before, ignore_errors=True)
+                os.replace(place, before)
+            os.replace(new, place)
+            sync_folder(self.checkpoints)
 
     def save_later(self, checkpoints):
         """{name: files}, one after the other, while the caller goes on; first what was given before is done."""

@@ -88,7 +88,7 @@ def test_saving_goes_on_beside_the_caller_in_order_and_a_failure_is_raised(run, 
 
     monkeypatch.setattr(rundir, "write_file", full)
     run.save_later({"last": files(3)})
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Refused, match="No space.*--resume goes on"):
         run.save_later({"last": files(4)})
     run.settle()  # said once
     assert json.loads(run.load("last")["loop.json"])["step"] == 2

@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_ends_the_training(monkeypatch, store, tmp_path):
 
     real, done = rundir.write_file, []
     monkeypatch.setattr(rundir, "write_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Refused, match="No space.*--resume goes on"):
         alexnet.train(store, out=tmp_path / "run", on_epoch=done.append, **SHORT | {"epochs": 5})
     assert len(done) == 2  # at the next save, not at the end of all
 
