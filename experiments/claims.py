@@ -29,7 +29,7 @@ class Claim(NamedTuple):
 CLAIMS = (
     Claim(1, "relu", "ReLU reaches 25 % training error on CIFAR-10 sooner than tanh", "6 times fewer epochs", relu.run, {
         "toy": sized(TOY, {"error": 0.8, "choosers": 1}, row="toy32", epochs=2),
-        "cpu": Size("figure1", a_class=1000, epochs=40, seeds=3, trials=7, batch_size=128),
+        "cpu": Size("figure1", a_class=100, epochs=200, seeds=3, trials=7, batch_size=32),
         "gpu": Size("figure1", epochs=100, seeds=5, trials=9, batch_size=128, more={"clean": 10_000})}),
     Claim(2, "norms", "Response norm lowers the error", "-0.081 nats, -1.4 points; CIFAR-10 13 to 11 %", norms.run, {
         "toy": sized(TOY, seeds=1, more={"cifar": Size("cifar11", epochs=1, seeds=1, batch_size=32, more={"clean": 32})}),
