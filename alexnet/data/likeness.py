@@ -55,7 +55,7 @@ def pairs(signatures, *, near=NEAR, since=0, workers=None, tell=lambda count: No
     different = signatures[kept] if len(kept) < len(signatures) else signatures
     even, odd = _all_vectors(different)
     close, alike, seen = _close_enough(even, odd), [], []
-    later = int(np.searchsorted(kept, since))  # of the different ones, the first from `since` on: nothing before it is compared
+    later = int(np.searchsorted(kept, since))  # of the different ones, the first from `since` on
     earlier = later if since else len(different)
 
     def of_band(band):
