@@ -10,7 +10,7 @@ import torch
 from alexnet import nets, ops
 from alexnet.data import packing
 from alexnet.data.store import open_split
-from alexnet.errors import Misused
+from alexnet.errors import Misused, Refused
 from alexnet.evaluate.passes import Member
 from alexnet.net import AlexNet
 from alexnet.nets.layers import Conv, Dense, ResponseNorm, Row
@@ -177,6 +177,14 @@ def test_experiments_may_set_the_same_apart_at_once(stripes, tmp_path, monkeypat
     found = subsets.subset(stripes, tmp_path / "same", classes=3, a_class=5, clean=6)
     assert [found] == others and len(open_split(found, "train")) == 15
     assert [one.name for one in tmp_path.iterdir()] == ["same"]  # and nothing half-written stays
+
+
+def test_figure_1_is_given_cifars_pictures_whatever_is_named_beside_them(stripes, tmp_path):
+    stores = [subsets.toy(tmp_path / str(size), size=size) for size in (40, 32)]
+    row = arms.TOY["toy32"]
+    assert subsets.fitting([stripes, *stores], row) == subsets.fitting(stores[::-1], row) == stores[1]
+    with pytest.raises(Refused, match=r"none of the stores has them: name one prepared with --size 36"):
+        subsets.fitting([stripes], row)
 
 
 def test_a_subset_keeps_apart_what_was_apart(stripes, tmp_path):
