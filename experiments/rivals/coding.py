@@ -9,7 +9,7 @@ import torch
 from experiments.rivals import descriptors
 
 STEPS = 40  # of the iterative shrinkage
-AT_ONCE = 2**16  # parts that are coded together
+AT_ONCE = {"cpu": 2**12, "cuda": 2**16}  # parts that are coded together: what a cache holds
 
 
 def learn(pictures, *, kind, words, count, random, seed, whiten, regions, describe, **_):
@@ -37,7 +37,7 @@ def encode(arrays, pictures, *, kind, code, pool, regions, describe, device, pen
     count, places, units = table.shape
     mean, matrix, words = (torch.from_numpy(np.asarray(arrays[key], np.float32)).to(device) for key in ("mean", "matrix", "words"))
     mask = torch.from_numpy(descriptors.masks(descriptors.where(pictures.shape[1], kind, **describe), regions)).to(device)
-    found, together = [], max(1, AT_ONCE // places)
+    found, together = [], max(1, AT_ONCE.get(torch.device(device).type, 2**12) // places)
     for first in range(0, count, together):
         part = torch.from_numpy(table[first : first + together]).to(device)
         part = (part.reshape(-1, units) - mean) @ matrix
@@ -69,14 +69,14 @@ def sparse(parts, words, *, penalty):
 
 def lasso(parts, words, *, penalty, steps=STEPS):
     among, seen = words @ words.T, parts @ words.T
-    rate = 1 / torch.linalg.matrix_norm(among, 2)
+    rate = 1 / float(torch.linalg.matrix_norm(among, 2))
+    seen, along = rate * seen, torch.eye(len(words), device=words.device) - rate * among
     z = ahead = torch.zeros_like(seen)
     pace = 1.0
     for _ in range(steps):
-        moved = ahead + rate * (seen - ahead @ among)
-        new = torch.nn.functional.softshrink(moved, float(rate * penalty))
+        new = torch.nn.functional.softshrink(torch.addmm(seen, ahead, along), rate * penalty)
         faster = (1 + (1 + 4 * pace**2) ** 0.5) / 2
-        ahead, z, pace = new + (pace - 1) / faster * (new - z), new, faster
+        ahead, z, pace = torch.lerp(z, new, 1 + (pace - 1) / faster), new, faster  # beyond the new by a share of the last move
     return z
 
 
