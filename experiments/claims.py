@@ -42,8 +42,8 @@ CLAIMS = (
         "toy": sized(TOY, seeds=1), "cpu": CPU, "gpu": GPU}),
     Claim(5, "regularisers", "Dropout, crops and colour noise keep the net from overfitting", "colour noise over -1 point",
           regularisers.run, {
-        "toy": sized(TOY, {"masks": 8, "masked_pictures": 16, "longest": 2, "patience": 1}, seeds=1, trials=1),
-        "cpu": sized(CPU, {"masks": 1000, "masked_pictures": 2000, "longest": 3, "patience": 4}),
+        "toy": sized(TOY, {"masks": 8, "masked_pictures": 16, "longest": 2, "patience": 1, "decays": 2}, seeds=1, trials=1),
+        "cpu": sized(CPU, {"masks": 1000, "masked_pictures": 2000, "longest": 8, "patience": 4}),
         "gpu": sized(GPU, {"masks": 1000, "masked_pictures": 10_000, "longest": 4, "patience": 5})}),
     Claim(6, "views", "Ten views are better than one", "-1.5 points, -0.091 nats", views_and_ensembles.views, {
         "toy": TOY, "cpu": CPU, "gpu": GPU}),
