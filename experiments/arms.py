@@ -28,6 +28,7 @@ from alexnet.train import train
 from experiments import paired, subsets
 
 TRIALS = (1.0, 1 / 3, 3.0, 1 / 9, 9.0)  # of an arm's own rate
+BEYOND = 2  # steps of the same width that an arm may take where its best rate is an end of these
 COMMON = {"recipe": "tiny", "precision": "auto"}  # 2012's rule at 0-255 scale, the rate straight to zero; crops, reflections, noise
 
 
@@ -161,21 +162,28 @@ class Work:
 
     def choose(self, arm, *, watcher=None):
         """-> (fields with the smallest log loss on tune, what was tried). The first seed decides."""
-        choices = arm.choices or tuple({"rate": arm.rate * share} for share in TRIALS[: self.size.trials])
-        found = []
-        for fields in choices:
+        def tried(fields):
             line = self.train(arm, seed=0, watcher=watcher, **{"rate": arm.rate, **fields})[1]
-            found.append({**fields, "tune_log_loss": line and line["log_loss"], "tune_top1_error": line and line["val_top1_error"]})
-        whole = [one for one in found if one["tune_log_loss"] is not None]
-        if not whole:
-            raise Refused(f"arm {arm.name} left the numbers at every rate that was tried ({', '.join(map(str, choices))}): give it "
-                          f"smaller ones.")
-        best = min(whole, key=lambda one: one["tune_log_loss"])
-        return choices[found.index(best)], found
+            return {**fields, "tune_log_loss": line and line["log_loss"], "tune_top1_error": line and line["val_top1_error"]}
+
+        choices = list(arm.choices or ({"rate": arm.rate * share} for share in TRIALS[: self.size.trials]))
+        found = [tried(fields) for fields in choices]
+        best = least(found, arm)
+        for _ in range(BEYOND if len(choices) > 1 and not arm.choices else 0):
+            if not at_an_end(found, choices[best]):
+                break
+            rates = sorted(one["rate"] for one in choices)
+            down = choices[best]["rate"] == rates[0]
+            choices.append({"rate": rates[0] ** 2 / rates[1] if down else rates[-1] ** 2 / rates[-2]})
+            found.append(tried(choices[-1]))
+            best = least(found, arm)
+        if at_an_end(found, choices[best]):
+            self.say(f"{arm.name}: the best that was tried, {told(choices[best])}, is at an end of what was tried")
+        return choices[best], found
 
     def runs(self, arm, *, seeds=None, watcher=None):
         fields, trials = self.choose(arm, watcher=watcher)
-        say(f"{arm.name}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
+        say(f"{arm.name}: {told(fields)}")
         fields, wanted = {"rate": arm.rate, **fields}, seeds or self.size.seeds
         done = [self.train(arm, seed=seed, watcher=watcher, **fields) for seed in range(wanted)]
         whole = [pair for pair in done if pair[1]]
@@ -202,12 +210,12 @@ class Work:
         self.result.setdefault("arms", []).append({**runs.said(split, views), **(each(runs) if each else {})})
         self.write()
 
-    def row(self, what, control, other, *, paper="", beforehand=(None, None), same_runs=False, split="claims"):
-        """A line of the table. control, other: (losses, errors) a seed and picture."""
+    def row(self, what, control, other, *, paper="", beforehand=(None, None), same_runs=False, split="claims", one="seed"):
+        """A line of the table. control, other: (losses, errors) a seed (or whatever `one` calls it) and picture."""
         loss, top1 = (paired.difference(a, b, same_runs=same_runs) for a, b in zip(control, other))
         row = {"what": what, "paper": paper, "unit": "nats a picture", **loss, "beforehand": beforehand[0], "split": split,
-               "verdict": paired.verdict(loss), "top1_difference": top1["difference"], "top1_interval": top1["interval"],
-               "top1_beforehand": beforehand[1], "top1_verdict": paired.verdict(top1)}
+               "verdict": paired.verdict(loss, one), "top1_difference": top1["difference"], "top1_interval": top1["interval"],
+               "top1_beforehand": beforehand[1], "top1_verdict": paired.verdict(top1, one)}
         self.add(row)
         low, high = loss["interval"]
         say(f"{what}: {loss['difference']:+.3f} nats ({low:+.3f} to {high:+.3f}), {row['verdict']}")
@@ -237,6 +245,26 @@ class Work:
         card = open_split(self.source, "train").card
         sizes = {name: len(open_split(self.store, name)) for name in (*subsets.WANTED, subsets.CLEAN)}
         return {"source": card["source"]["name"], "size": card["size"], "classes": self.ways, "pictures": sizes}
+
+
+def least(found, arm):
+    """The place of the smallest log loss."""
+    whole = [place for place, one in enumerate(found) if one["tune_log_loss"] is not None]
+    if not whole:
+        raise Refused(f"arm {arm.name} left the numbers with everything that was tried ({len(found)}): give it smaller rates.")
+    return min(whole, key=lambda place: found[place]["tune_log_loss"])
+
+
+def at_an_end(found, best):
+    """Of a ladder, choices of one number: is nothing tried on one side of the best?"""
+    if len(found) < 3 or len(best) != 1:
+        return False
+    (key, value), = best.items()
+    return value in (min(one[key] for one in found), max(one[key] for one in found))
+
+
+def told(fields):
+    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in fields.items())
 
 
 def measured(run, stores, out, *, scale, size, file, facts):

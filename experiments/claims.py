@@ -50,7 +50,8 @@ CLAIMS = (
     Claim(7, "ensembles", "Five nets are better than one, seven with a pre-trained pair better still", "-2.6 and -4.0 points",
           views_and_ensembles.ensembles, {
         "toy": sized(TOY, {"members": 2, "pre_epochs": 1}, classes=3),
-        "cpu": sized(CPU, {"pre_epochs": 4}), "gpu": sized(GPU, {"pre_epochs": 12}, classes=100)}),
+        "cpu": sized(CPU, {"pre_epochs": 4, "ensembles": 3}),
+        "gpu": sized(GPU, {"pre_epochs": 12, "ensembles": 3}, classes=100)}),
     Claim(8, "pretraining", "A sixth convolution pays only after pre-training on more pictures", "-1.7 points", pretraining.run, {
         "toy": sized(TOY, {"limits": (4,), "pre_epochs": 1}, classes=3),
         "cpu": sized(CPU, {"limits": (50, 100, 500), "pre_epochs": 5, "pre_a_class": 200}),

@@ -13,12 +13,13 @@ LEVEL, POWER = 0.05, 0.8  # an effect of the smallest size is found so often
 
 def difference(control, other, *, same_runs=False):
     """The mean of other minus control: below zero, the other is better. Pictures and the seeds of both arms are three samples,
-    whose variances are added (Welch and Satterthwaite). same_runs: a row of one is a row of the other, so seeds are paired too."""
+    whose variances are added (Welch and Satterthwaite); that a seed does well on one picture and badly on the next is in the
+    pictures' sample and in its arm's, and is taken off once. same_runs: a row of one is a row of the other, so seeds are paired too."""
     control, other = (np.asarray(one, np.float64) for one in (control, other))
-    samples = [other.mean(0) - control.mean(0)]
-    samples += [(other - control).mean(1)] if same_runs else [control.mean(1), other.mean(1)]
+    apart = [other - control] if same_runs else [control, other]  # what chance in training moves
+    samples = [other.mean(0) - control.mean(0), *(one.mean(1) for one in apart)]
     known = all(len(one) > 1 for one in samples[1:])
-    error, freedom = standard_error([one for one in samples if len(one) > 1])
+    error, freedom = standard_error([one for one in samples if len(one) > 1], twice=sum(map(interaction, apart)) if known else 0.0)
     middle, wide = float(samples[0].mean()), error * float(student.ppf(1 - LEVEL / 2, freedom))
     found = {"difference": middle, "interval": [middle - wide, middle + wide], "pictures": int(control.shape[1]),
              "seeds": [len(control), len(other)], "smallest": error * reach(freedom),
@@ -26,13 +27,21 @@ def difference(control, other, *, same_runs=False):
     return {**found, "resolved": known and (found["interval"][0] > 0 or found["interval"][1] < 0)}
 
 
-def standard_error(samples):
-    """Of the sum of the samples' means -> (standard error, degrees of freedom)."""
+def standard_error(samples, *, twice=0.0):
+    """Of the sum of the samples' means -> (standard error, degrees of freedom). twice: a variance that two of the samples have in
+    common; what the first sample shows by itself stays."""
     parts = [(one.var(ddof=1) / len(one), len(one) - 1) for one in samples]
     total = sum(part for part, _ in parts)
     if total <= 0:
         return 0.0, 1.0
-    return sqrt(total), total**2 / sum(part**2 / freedom for part, freedom in parts)
+    return sqrt(max(total - twice, parts[0][0])), total**2 / sum(part**2 / freedom for part, freedom in parts)
+
+
+def interaction(one):
+    """The variance that an arm's mean owes to seeds which do better on some pictures than on others: what is left of a table
+    (seeds, pictures) without its rows' and columns' means."""
+    left = one - one.mean(0) - one.mean(1, keepdims=True) + one.mean()
+    return float((left**2).sum()) / ((len(one) - 1) * (one.shape[1] - 1)) / one.size
 
 
 def reach(freedom):
@@ -58,9 +67,9 @@ def beforehand(control, *, seeds=None):
     return sqrt(total) * reach(total**2 / (pictures**2 / (control.shape[1] - 1) + runs**2 / few))
 
 
-def verdict(found):
+def verdict(found, one="seed"):
     if found["over"] == "pictures":
-        return "not resolved: one seed"
+        return f"not resolved: one {one}"
     return "resolved" if found["resolved"] else "not resolved"
 
 

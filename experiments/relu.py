@@ -5,6 +5,8 @@ from the initial values of 2012 and variance-preserving ones. A rate that takes 
 from math import inf, sqrt
 from statistics import mean
 
+import numpy as np
+
 from alexnet import nets, rundir
 from alexnet.progress import say
 from experiments import drawing, inside, paired
@@ -28,12 +30,12 @@ def run(work):
         for kind in KINDS:
             arm = Arm(f"{kind}, {start}", made(nets.row(work.known(work.size.row)), kind, start), PLAIN | {"stop_error": quick})
             found[start, kind] = one(work, arm, quick)
-        for key, name in (("epoch", "epochs"), ("seconds", "seconds")):
+        for name in ("epochs", "seconds"):
             for kind in KINDS[1:]:
                 ours = paired.ratio(found[start, "relu"][name], found[start, kind][name])
                 reached = f"{ours['reached'][0]} and {ours['reached'][1]} of the fresh seeds came to {100 * quick:g} %"
                 work.add({"what": f"{name} that {kind} takes, times those of relu, {start} initial values", "unit": "times",
-                          "paper": PAPER if (kind, key) == ("tanh", "epoch") else "", "difference": ours["ratio"],
+                          "paper": PAPER if (kind, name) == ("tanh", "epochs") else "", "difference": ours["ratio"],
                           "interval": ours["interval"], "seeds": ours["seeds"], "smallest": ours.get("smallest"), "note": reached,
                           "verdict": "resolved" if ours["resolved"] else "not resolved"})
     curves = {f"{kind}, {start}": found[start, kind]["curves"] for start, kind in found}
@@ -57,13 +59,15 @@ def made(row, kind, start):
     return nets.changed(row, f"{row.name}-{kind}-{start}", f"{row.title}; {kind}, {start} initial values", layers=layers, **more)
 
 
-def trained(line):
-    """The seconds of an epoch's line without the measuring."""
-    return {**line, "seconds": line["ledger"]["step"] + line["ledger"]["waiting"]}
+def pace(logs):
+    """Seconds of training an epoch, without the measuring: the tenth percentile of all epochs, as other work may share the machine."""
+    spent = [[line["ledger"]["step"] + line["ledger"]["waiting"] for line in log] for log in logs]
+    return float(np.quantile(np.concatenate([np.diff([0.0, *each]) for each in spent]), 0.1))
 
 
 def one(work, arm, error):
     """The arm's best rate, and what fresh seeds do at it."""
+    logs = []
     base = work.size.more.get("rates", {"2012": 0.004, "preserving": 0.02})[arm.name.rpartition(" ")[2]]
     steps = list(range(-(work.size.trials // 2), work.size.trials - work.size.trials // 2))
     choosers, tried = work.size.more.get("choosers", 3), {}
@@ -74,7 +78,11 @@ def one(work, arm, error):
 
     def took(step, seed):
         run, line = work.train(arm, seed=seed, rate=base * 2.0**step, watcher=too_long)
-        return paired.crossing(rundir.epochs(run), error, key="epoch", at_start=1 - 1 / work.ways) if line else inf
+        logs.extend([rundir.epochs(run)] if line else ())
+        return crossing(logs[-1]) if line else inf
+
+    def crossing(log):
+        return paired.crossing(log, error, key="epoch", at_start=1 - 1 / work.ways)
 
     for step in sorted(steps, key=abs):  # from the middle, where the best is looked for
         tried[step] = [took(step, 0)]
@@ -90,13 +98,13 @@ def one(work, arm, error):
     rate, inside_ladder = base * 2.0**best, min(tried) < best < max(tried)
     say(f"{arm.name}: rate {rate:g} of {len(tried)}")
     done = [work.train(arm, seed=FRESH + seed, rate=rate) for seed in range(work.size.seeds)]
-    logs = [[trained(line) for line in rundir.epochs(run)] for run, line in done if line]
+    reported = [rundir.epochs(run) for run, line in done if line]
+    epochs, quickly = [crossing(log) for log in reported], pace(logs + reported)
     result = {"name": arm.name, "net": arm.net.name, "rate": rate, "strictly_inside": inside_ladder, "choosing_seeds": choosers,
               "ladder": {f"{base * 2.0**step:g}": tried[step] for step in sorted(tried)},
               "silent_maps": [inside.silent(opened(run), work.store) for run, line in done if line],
-              "curves": [[[line["epoch"], line["val_top1_error"]] for line in log] for log in logs]}
-    for key, name in (("epoch", "epochs"), ("seconds", "seconds")):
-        result[name] = [paired.crossing(log, error, key=key, at_start=1 - 1 / work.ways) for log in logs]
+              "curves": [[[line["epoch"], line["val_top1_error"]] for line in log] for log in reported],
+              "epochs": epochs, "seconds_an_epoch": quickly, "seconds": [count * quickly for count in epochs]}
     work.result.setdefault("arms", []).append(result)
     layers = result["silent_maps"][0] if result["silent_maps"] else {}
     shares = {layer: mean(each[layer] for each in result["silent_maps"]) for layer in layers}

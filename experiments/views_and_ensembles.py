@@ -48,38 +48,38 @@ def ensembles(work):
     row, count = nets.row(work.known(work.size.row)), work.size.more.get("members", 5)
     seeds = work.runs(Arm("one design", row), seeds=count)
     work.keep(seeds)
-    others = [work.runs(Arm(one.name, one), seeds=1) for one in designs(row)[:count]]
+    several_of, seen = work.size.more.get("ensembles", 1), seeds.looked()
+    others = [work.runs(Arm(one.name, one), seeds=several_of) for one in designs(row)[:count]]
     for runs in others[1:]:
         work.keep(runs)
-    single = seeds.looked()
-    several(work, f"{count} seeds of one design", seeds.folders, single, "")
-    several(work, f"{count} designs", [runs.folders[0] for runs in others], single, PAPER_FIVE)
+    five = [[runs.folders[number] for runs in others] for number in range(several_of)]
+    several(work, f"{count} seeds of one design", [seeds.folders], seen, "")
+    several(work, f"{count} designs", five, seen, PAPER_FIVE)
     if pair := pretraining.pair(work):
-        all = [runs.folders[0] for runs in others] + pair
-        several(work, f"{count} designs and a pair pre-trained on other classes", all, single, PAPER_SEVEN)
+        several(work, f"{count} designs and a pair pre-trained on other classes", [five[0] + pair], seen, PAPER_SEVEN)
 
 
-def several(work, name, folders, single, paper):
-    """The ensemble against the mean of single nets. It is one ensemble: the interval is over pictures, and over the single nets."""
+def several(work, name, ensembles, single, paper):
+    """Ensembles (the folders of their nets, one a seed) against single nets."""
+    found = [answers(work, name, folders) for folders in ensembles]
+    kind = "ensembles" if len(ensembles) > 1 else "one ensemble"
+    for way in found[0]["ways"]:
+        both = [np.stack([one["ways"][way][place] for one in found]) for place in (0, 1)]
+        work.row(f"{kind} of {name}, {way}, against one net", single, both, paper=paper if way == "plain mean" else "", one="ensemble")
+    work.result.setdefault("ensembles", {})[name] = [
+        {"nets": one["nets"], "weights": one["weights"], "top1_error": {way: each[1].mean() for way, each in one["ways"].items()},
+         "log_loss": {way: each[0].mean() for way, each in one["ways"].items()},
+         "mean_single_top1_error": mean(single[1].mean(1).tolist())} for one in found]
+    work.write()
+
+
+def answers(work, name, folders):
+    """What one ensemble makes of each picture: way -> (log losses, errors)."""
     members = [opened(folder) for folder in folders]
     part, device = open_split(work.store, "claims"), members[0].device
     shares = {"plain mean": [1 / len(members)] * len(members),
               "weights fitted on tune": fitted(members, Feed(open_split(work.store, "tune"), device=device))}
     with Progress(name, len(part)) as bar:
         found = watch(members, Feed(part, device=device), list(shares.values()), tell=bar.advance)
-    both = {way: (seen.losses()[None], 1.0 - seen.first[None]) for way, seen in zip(shares, found)}
-    for way in shares:
-        said = paper if way == "plain mean" else ""
-        against_one(work, f"one ensemble of {name}, {way}, against one net", single, both[way], said)
-    work.result.setdefault("ensembles", {})[name] = {
-        "nets": [member.net.row.name for member in members], "weights": shares["weights fitted on tune"],
-        "top1_error": {way: float(both[way][1].mean()) for way in both},
-        "log_loss": {way: float(both[way][0].mean()) for way in both},
-        "mean_single_top1_error": mean(single[1].mean(1).tolist())}
-    work.write()
-
-
-def against_one(work, what, single, ensemble, paper):
-    """Each single net against the ensemble on the same pictures: the ensemble stands beside every one of them."""
-    beside = [np.repeat(one, len(single[0]), axis=0) for one in ensemble]
-    work.row(what, single, beside, same_runs=True, paper=paper)
+    return {"nets": [member.net.row.name for member in members], "weights": shares["weights fitted on tune"],
+            "ways": {way: (seen.losses(), 1.0 - seen.first) for way, seen in zip(shares, found)}}
