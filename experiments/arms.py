@@ -120,6 +120,10 @@ class Work:
     def ways(self):
         return len(open_split(self.store, "train").classes)
 
+    def counted(self):
+        """Pictures to learn from, a class."""
+        return np.bincount(open_split(self.store, "train").labels, minlength=self.ways).tolist()
+
     def known(self, net):
         """Rows that only experiments have go into the table: a run is told its net by name."""
         net = TOY.get(net, net) if isinstance(net, str) else net

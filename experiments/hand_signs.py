@@ -211,7 +211,9 @@ def row(name, ours, other, theirs):
 
 
 def leak(name, arm):
-    return f"{name}: {arm['random_fifths']:.1%} wrong on random fifths, {arm['all_blocks']:.1%} on blocks of neighbours"
+    fifths = sum(not line["split"].startswith("block") for line in arm["splits"])
+    return (f"{name}: {arm['random_fifths']:.1%} wrong on {'one random fifth' if fifths == 1 else f'{fifths} random fifths'}, "
+            f"{arm['all_blocks']:.1%} on blocks of neighbours")
 
 
 def as_text(found):

@@ -38,7 +38,8 @@ def run(work):
         small = work.at(replace(work.size, a_class=limit))
         each = updates(small, 1)
         scratch, after = ({"epochs": max(1, ceil(count / each))} for count in (spent + fine, fine))
-        said = f", {limit} a class"
+        most = max(small.counted())
+        said = f", {limit} a class" if most >= limit else f", all ({most} a class)"
         arms = {"five, from scratch": Arm("five, from scratch" + said, nets_here["five"], scratch),
                 "six, from scratch": Arm("six, from scratch" + said, nets_here["six"], scratch)}
         arms |= {f"{name}, pre-trained": Arm(f"{name}, pre-trained{said}", nets_here[name], after, start=(runs.folders, ""))

@@ -107,7 +107,7 @@ BESIDE = (  # table, model, the CNN it is set beside, result files, how the row 
     (1, "sparse coding", "CNN", "rivals", "", "sparse coding"),
     (1, "SIFT + FVs", "CNN", "rivals", "", "fisher"),
     (2, "5 CNNs", "1 CNN", "claim-07-ensembles", "one ensemble of 5 designs, plain", ""),
-    (2, "1 CNN*", "1 CNN", "claim-08-pretraining", "six, pre-trained, 500 a class", ""),
+    (2, "1 CNN*", "1 CNN", "claim-08-pretraining", "six, pre-trained, all (", ""),
     (2, "7 CNNs*", "1 CNN", "claim-07-ensembles", "one ensemble of 5 designs and a pair", "plain"),
 )
 
