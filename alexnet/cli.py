@@ -49,7 +49,7 @@ def main(words=None):
     try:
         return run(words)
     except ReaderLeft:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return 0
     except KeyboardInterrupt:
         _complain("interrupted.")
@@ -81,13 +81,28 @@ def run(words):
         keep_memory()
     show = Answers(verb, as_json=asked["json"], file=given.keywords.get("out"))
     if hook := next((p for p in signature(function).parameters if p.startswith("on_")), None):
-        given.keywords[hook] = watched(show.one, given.keywords.get("out")) if verb == "train" else show.one  # each as it comes
-        function(*given.positionals, **given.keywords)
-        if verb == "train" and "find_rate" not in given.keywords and leads():
+        one = lasting(show.one) if "out" in given.keywords else show.one
+        given.keywords[hook] = watched(one, given.keywords.get("out")) if verb == "train" else one  # each as it comes
+        found = function(*given.positionals, **given.keywords)
+        if "find_rate" in given.keywords:
+            show.all(found)
+        elif verb == "train" and leads():
             say(f"report: {explained(given.keywords['out'], anew=show.count > 0)}")
     else:
         show.all(function(*given.positionals, **given.keywords))
     return show.code
+
+
+def lasting(show):
+    """Where a file is made too, it is finished though nobody reads stdout any more."""
+
+    def each(line):
+        try:
+            show(line)
+        except ReaderLeft:
+            _mute()
+
+    return each
 
 
 def watched(show, run):
@@ -157,6 +172,10 @@ def _without_verb(words):
 
 def _terminated(number, frame):
     raise SystemExit(143)
+
+
+def _mute():
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence):

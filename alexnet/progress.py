@@ -14,7 +14,15 @@ def leads():
 
 def say(text):
     if leads():
-        print(text, file=sys.stderr, flush=True)
+        spoken(text, sys.stderr)
+
+
+def spoken(text, stream):
+    """Talk is no answer: where nobody listens any more, work goes on."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def seconds(value):
@@ -47,7 +55,7 @@ class Progress:
             self.live.update(0, completed=self.done, tail=self.tail())
         elif time.monotonic() - self.spoke > PLAIN_EVERY and leads():
             self.spoke = time.monotonic()
-            print(self.line(), file=self.stream, flush=True)
+            spoken(self.line(), self.stream)
 
     @property
     def rate(self):

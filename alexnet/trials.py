@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from alexnet import recipes
+from alexnet import predictions, recipes
 from alexnet.data import order
-from alexnet.errors import Misused, Refused
+from alexnet.errors import Refused
 from alexnet.net import AlexNet
 from alexnet.progress import Progress, say
 from alexnet.weights import to_device
@@ -23,8 +23,7 @@ SMALLEST_EPOCH = 16  # steps: fewer make an epoch too coarse to measure
 
 def find_rate(loop, picture):
     """Raise the rate geometrically, a step each, until the loss runs away; the rate where it fell fastest is proposed."""
-    if Path(picture).suffix.lower() not in (".png", ".svg"):
-        raise Misused(f"--find-rate is {str(picture)!r}; it wants a file for the plot that ends in .png or .svg.")
+    predictions.check(picture, option="--find-rate", endings=(".png", ".svg"))
     recipe, chance = loop.recipe, math.log(len(loop.split.classes))
     rates, losses, smooth, before = [], [], None, 0.0
     plan = (order.batch(len(loop.feed), recipe.batch_size, seed=loop.seed, epoch=epoch, step=step, reshuffle=True)
@@ -52,8 +51,6 @@ def find_rate(loop, picture):
     from alexnet import figures  # matplotlib is slow to come, and training does without
 
     figures.save(figures.rate_range(rates, losses, proposed=proposed, chance=chance), picture)
-    say(f"the loss falls fastest at a rate of {proposed:.2g} and is lowest at {lowest:.2g}; {recipe.name} has "
-        f"{recipe.rate:.2g}: {picture}")
     found = {"net": loop.net.row.name, "batch_size": recipe.batch_size, "proposed_rate": proposed, "lowest_loss_rate": lowest,
              "recipe_rate": recipe.rate, "rates": rates, "losses": losses}
     Path(picture).with_suffix(".json").write_text(json.dumps(found))

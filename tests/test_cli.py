@@ -229,3 +229,26 @@ def test_a_reader_that_leaves_is_no_error(pictures, run):
         predicting.stdout.close()
         err = predicting.stderr.read()
         assert predicting.wait(60) == 0 and "Traceback" not in err and "roken" not in err
+
+
+def test_what_is_made_is_finished_though_nobody_reads_any_more(pictures, store, run, tmp_path):
+    few = ["train", store, "--recipe", "tiny", "--out", tmp_path / "run", "--epochs", "2", "--batch-size", "64", "--json"]
+    for words in (few, ["predict", pictures / "train", "--model", run, "--json", "--out", tmp_path / "answers.jsonl"]):
+        with command(*words) as working:
+            working.stdout.close()
+            err = working.stderr.read()
+            assert working.wait(120) == 0 and "Traceback" not in err and "roken" not in err
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) >= 2 and (tmp_path / "run" / "report.html").exists()
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == sum(1 for _ in (pictures / "train").rglob("*.*"))
+    with command(*few[:5], tmp_path / "deaf", *few[6:]) as working:  # and though nobody listens
+        working.stderr.close()
+        out = working.stdout.read()
+        assert working.wait(120) == 0 and len(out.splitlines()) == 2
+
+
+def test_the_range_test_is_answered(alexnet, store, tmp_path):
+    words = ("train", store, "--recipe", "tiny", "--batch-size", "64", "--find-rate", tmp_path / "rate.svg")
+    code, out, err = alexnet(*words, "--json")
+    assert code == 0 and json.loads(out)["proposed_rate"] > 0
+    code, out, err = alexnet(*words[:-1], tmp_path / "no" / "rate.svg")
+    assert code == 1 and "the folder" in err and "is not there" in err and "trying" not in err

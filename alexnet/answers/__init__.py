@@ -7,7 +7,7 @@ from alexnet.answers.data import show_inspect, show_prepare
 from alexnet.answers.evaluated import show_evaluate
 from alexnet.answers.exchanged import show_convert, show_export
 from alexnet.answers.machine import show_bench, show_doctor
-from alexnet.answers.training import show_demo, show_epoch, show_explain, show_nets
+from alexnet.answers.training import show_demo, show_epoch, show_explain, show_nets, show_rates
 from alexnet.answers.use import show_features, show_found, show_picture, show_transfer
 from alexnet.printing import write
 
@@ -70,6 +70,7 @@ def _plain(value):
 
 ONE = {"train": show_epoch, "predict": show_picture, "inspect": show_inspect, "search": show_found}
 ALL = {
+    "train": show_rates,  # of --find-rate; epochs come one by one
     "prepare": show_prepare,
     "nets": show_nets,
     "evaluate": show_evaluate,

@@ -47,6 +47,17 @@ def show_nets(rows):
     )
 
 
+def show_rates(found):
+    facts(
+        [
+            ("falls fastest at", f"{found['proposed_rate']:.2g}"),
+            ("is lowest at", f"{found['lowest_loss_rate']:.2g}"),
+            ("the recipe has", f"{found['recipe_rate']:.2g}"),
+            ("figure", found["figure"]),
+        ]
+    )
+
+
 def show_epoch(line, so_far):
     heads = ("epoch", "train loss", "val loss", "top-1 error", "top-5 error", "rate", "pictures/s")
     if not so_far.count:
