@@ -105,7 +105,7 @@ def test_a_folder_of_ones_own_is_added_to_searched_and_taken_out_again(index, ru
     assert lines[0]["path"] == str(first) and "error" in lines[1]
     assert {one["path"] for one in lines[0]["neighbours"]} == {str(first), str(copy)}
     answer, = search.search(own, remove="*/copies/*")
-    assert (answer["images"], answer["removed"]) == (48, 1) and len(list(own.iterdir())) == 5  # a part's four files and the card
+    assert (answer["images"], answer["removed"]) == (48, 1) and len(list(own.iterdir())) == 6  # four of a part, card, lock
     found, = search.search(own, str(first), top=2, out=str(tmp_path / "found.jsonl"))
     assert str(copy) not in [one["path"] for one in found["neighbours"]]
     assert json.loads((tmp_path / "found.jsonl").read_text()) == found

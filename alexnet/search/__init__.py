@@ -22,6 +22,7 @@ from alexnet.rundir import replace_file
 from alexnet.search import approximate as approximately
 from alexnet.search import index, sheet
 from alexnet.search.index import Index
+from alexnet.search.lock import changing
 
 ENDINGS = (".png", ".jpg", ".jsonl")
 SHOWN = 64  # queries, or pairs, on a sheet at most
@@ -141,22 +142,27 @@ def _pairs(known, count):
 
 
 def _made(folder, source, *, new, split, model, device, approximate):
+    """Features first, which takes its time; the index is read, and changed, when they are there."""
     began = time.monotonic()
     before = None if new else Index.open(folder)
     clf = classifier.load(model or (before.card["model"] if before else None), device=device)
     if before:
         before.check(clf)
-    card = dict(before.card) if before else index.create(folder, clf, model=model)
-    taken, refused = (_of_store if stores.splits(source) else _of_pictures)(folder, clf, source, index.next_number(card), split)
-    card = {**card, "parts": [*card["parts"], taken]}
-    card.pop("approximate", None)  # made for the pictures of before
-    index.write_card(folder, card)
-    answer = {"index": str(folder), "images": sum(facts["count"] for facts in card["parts"]), "added": taken["count"],
-              "refused": refused, "layer": card["layer"], "units": int(Index.open(folder).parts[-1].vectors.shape[1])}
-    if approximate:
-        answer["approximate"] = _approximate(folder)
-    return {**answer, "bytes": sum(file.stat().st_size for file in Path(folder).iterdir()),
-            "seconds": round(time.monotonic() - began, 2)}
+    else:
+        index.begin(folder)
+    found, refused = (_of_store if stores.splits(source) else _of_pictures)(clf, source, split)
+    with changing(folder):
+        card = index.create(folder, clf, model=model) if new else Index.open(folder, clf).card
+        taken = index.part(folder, index.next_number(card), **found)
+        card = {**card, "parts": [*card["parts"], taken]}
+        card.pop("approximate", None)  # made for the pictures of before
+        index.write_card(folder, card)
+        answer = {"index": str(folder), "images": sum(facts["count"] for facts in card["parts"]), "added": taken["count"],
+                  "refused": refused, "layer": card["layer"], "units": int(found["vectors"].shape[1])}
+        if approximate:
+            answer["approximate"] = _approximate(folder)
+        return {**answer, "bytes": sum(file.stat().st_size for file in Path(folder).iterdir()),
+                "seconds": round(time.monotonic() - began, 2)}
 
 
 def _approximate(folder):
@@ -166,19 +172,19 @@ def _approximate(folder):
     return facts
 
 
-def _of_store(folder, clf, source, number, split):
+def _of_store(clf, source, split):
+    """(what a part is made of, pictures that are refused)."""
     if split not in stores.splits(source):
         raise Misused(f"{source} has no split {split!r}: --split takes {', '.join(stores.splits(source))}.")
     part = stores.open_split(source, split)
     if part.size != clf.card["size"]:
         raise Refused(f"{part.path} holds pictures of {part.size} pixels, the net takes {clf.card['size']}: prepare the source "
                       f"again with --size {clf.card['size']}.")
-    made = index.part(folder, number, features.of_split(clf, part), part.names, part.labels, store=os.path.abspath(source),
-                      split=split, fingerprint=part.fingerprint, classes=[list(one) for one in part.classes])
-    return made, part.refused
+    return {"vectors": features.of_split(clf, part), "names": part.names, "labels": part.labels, "store": os.path.abspath(source),
+            "split": split, "fingerprint": part.fingerprint, "classes": [list(one) for one in part.classes]}, part.refused
 
 
-def _of_pictures(folder, clf, source, number, split):
+def _of_pictures(clf, source, split):
     names, rows, refused = [], [], 0
     for batch in classifier.squares_of(clf, classifier.paths([source]), "features"):
         whole = [(path, square) for path, square in batch if not isinstance(square, str)]
@@ -190,15 +196,17 @@ def _of_pictures(folder, clf, source, number, split):
         raise Refused(f"{source} has no picture that can be read: give a folder of pictures, or a store.")
     if refused:
         say(f"{refused:,} files of {source} cannot be read as pictures and are left out.")
-    return index.part(folder, number, np.concatenate(rows), names, np.full(len(names), -1)), refused
+    return {"vectors": np.concatenate(rows), "names": names, "labels": np.full(len(names), -1)}, refused
 
 
 def _removed(folder, pattern):
-    known = Index.open(folder)
-    drop = np.array([fnmatch.fnmatchcase(os.fspath(name), pattern) for part in known.parts for name in part.names])
-    if not drop.any():
-        raise Refused(f"nothing in {folder} matches {pattern!r}: the pattern is held against whole paths, like '*/cat/*'.")
-    card = index.without(known, drop)
-    card.pop("approximate", None)
-    index.write_card(folder, card)
+    Index.open(folder)  # or it is refused
+    with changing(folder):
+        known = Index.open(folder)
+        drop = np.array([fnmatch.fnmatchcase(os.fspath(name), pattern) for part in known.parts for name in part.names])
+        if not drop.any():
+            raise Refused(f"nothing in {folder} matches {pattern!r}: the pattern is held against whole paths, like '*/cat/*'.")
+        card = index.without(known, drop)
+        card.pop("approximate", None)
+        index.write_card(folder, card)
     return {"index": str(folder), "images": int((~drop).sum()), "removed": int(drop.sum())}

@@ -13,6 +13,7 @@ from alexnet.data import store as stores
 from alexnet.errors import Refused
 from alexnet.predictions import as_text
 from alexnet.rundir import replace_file
+from alexnet.search import lock
 
 FORMAT = 1
 CARD = "index.json"
@@ -148,12 +149,17 @@ class Part:
 # ---- making and changing one: files first, index.json last, so that a kill leaves the old index or the new -----------------
 
 
-def create(folder, clf, *, model):
-    """An empty index for these weights; a folder that holds something is refused."""
+def begin(folder):
+    """Makes the folder of a new index; one that holds something is refused."""
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(file.name != lock.FILE for file in folder.iterdir())):
         raise Refused(f"{folder} is there already: name a new folder for the index, or --add to the one that it is.")
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def create(folder, clf, *, model):
+    """The card of a new index for these weights."""
+    begin(folder)
     card = clf.card
     return {"format": FORMAT, "model": str(model or "default"), "weights": clf.digest, "net": card["net"], "layer": clf.last_hidden,
             "size": card["size"], "parts": []}
