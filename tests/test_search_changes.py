@@ -76,3 +76,21 @@ def test_one_at_a_time_changes_an_index_and_a_killed_one_is_no_obstacle(library,
         change.join(30)
     holder.communicate()
     assert sorted(held(own)) == ["0.png", "2.png", "3.png"] and "another process changes" in capsys.readouterr().err
+
+
+def test_a_build_that_was_cut_short_is_built_again(library, run, tmp_path, monkeypatch):
+    own, more = tmp_path / "new", library[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(search.index, "write_card", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            search.search(own, build=str(tmp_path / "begun"), model=str(run))
+    assert list(own.glob("vectors*"))
+    (own / "index.json.0123abcd.new").write_bytes(b"{")
+    with pytest.raises(Refused, match="--build"):
+        search.search(own, add=more[0])
+    (own / "names.txt").write_text("mine")
+    with pytest.raises(Refused, match="there already"):
+        search.search(own, build=more[0], model=str(run))
+    (own / "names.txt").unlink()
+    search.search(own, build=more[0], model=str(run))
+    assert held(own) == ["3.png"] and not list(own.glob("*.new"))

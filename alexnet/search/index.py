@@ -4,6 +4,7 @@ whose distances are then taken directly. Paper section 6.1: pictures are alike w
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ BLOCK = 1024  # vectors widened to float32 at a time: 4 MB of 1,024 units, which
 QUERIES = 1024  # answered at a time
 SPARE = 16  # candidates beyond those wanted, for what rounding in the products may have swapped
 KINDS = ("vectors", "lengths", "labels")
+# what belongs to an index where its card names it, and is left over where it does not
+OWN = re.compile(r"(vectors|lengths|labels)-\d+\.npy|(names-\d+|index)\.json\..*new|names-\d+\.json|approximate\.faiss").fullmatch
 
 
 class Index:
@@ -150,9 +153,9 @@ class Part:
 
 
 def begin(folder):
-    """Makes the folder of a new index; one that holds something is refused."""
+    """Makes the folder of a new index; one that holds more than a build which was cut short left there is refused."""
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(file.name != lock.FILE for file in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(file.name != lock.FILE and not OWN(file.name) for file in folder.iterdir())):
         raise Refused(f"{folder} is there already: name a new folder for the index, or --add to the one that it is.")
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -189,7 +192,7 @@ def write_card(folder, card):
     replace_file(folder / CARD, json.dumps(card, indent=1).encode())
     kept = {facts[kind] for facts in card["parts"] for kind in (*KINDS, "names")} | {card.get("approximate", {}).get("file")}
     for file in folder.iterdir():
-        if file.name not in kept and file.name.startswith((*KINDS, "names", "approximate")):
+        if file.name not in kept and OWN(file.name):
             file.unlink()
 
 
