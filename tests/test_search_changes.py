@@ -94,3 +94,14 @@ def test_a_build_that_was_cut_short_is_built_again(library, run, tmp_path, monke
     (own / "names.txt").unlink()
     search.search(own, build=more[0], model=str(run))
     assert held(own) == ["3.png"] and not list(own.glob("*.new"))
+
+
+def test_an_index_without_pictures_has_no_neighbours(library, tmp_path):
+    own, more = library
+    search.search(own, remove="*")
+    found, = search.search(own, str(tmp_path / "begun" / "0.png"), out=str(tmp_path / "sheet.png"))
+    assert found == {"path": str(tmp_path / "begun" / "0.png"), "neighbours": []}
+    with pytest.raises(Refused, match="has 0 pictures"):
+        search.search(own, duplicates=True)
+    search.search(own, add=more[0])
+    assert held(own) == ["3.png"]

@@ -145,11 +145,11 @@ def _made(folder, source, *, new, split, model, device, approximate):
     """Features first, which takes its time; the index is read, and changed, when they are there."""
     began = time.monotonic()
     before = None if new else Index.open(folder)
-    clf = classifier.load(model or (before.card["model"] if before else None), device=device)
-    if before:
-        before.check(clf)
-    else:
+    clf = classifier.load(model or (None if new else before.card["model"]), device=device)
+    if new:
         index.begin(folder)
+    else:
+        before.check(clf)
     found, refused = (_of_store if stores.splits(source) else _of_pictures)(clf, source, split)
     with changing(folder):
         card = index.create(folder, clf, model=model) if new else Index.open(folder, clf).card

@@ -62,10 +62,11 @@ class Index:
     def nearest(self, queries, *, top=6):
         """float32 (Q, units) -> (Euclidean distances (Q, top), positions (Q, top)), nearest first, of equals the lower position."""
         queries = np.asarray(queries, np.float16).astype(np.float32)  # as the vectors are kept: a picture is at 0 from itself
-        top = min(top, len(self))
-        found = [self._nearest(queries[first : first + QUERIES], top) for first in range(0, len(queries), QUERIES)]
-        distances, positions = zip(*found) if found else ((np.empty((0, top)),), (np.empty((0, top), np.int64),))
-        return np.concatenate(distances), np.concatenate(positions)
+        count, top = len(queries), min(top, len(self))
+        if not count or not top:
+            return np.empty((count, top)), np.empty((count, top), np.int64)
+        found = [self._nearest(queries[first : first + QUERIES], top) for first in range(0, count, QUERIES)]
+        return tuple(map(np.concatenate, zip(*found)))
 
     def _nearest(self, queries, top):
         import torch  # slow to come, and the rest does without
