@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+import alexnet
 from alexnet import search
 from alexnet.errors import Refused
 from alexnet.search.index import Index
@@ -105,3 +106,14 @@ def test_an_index_without_pictures_has_no_neighbours(library, tmp_path):
         search.search(own, duplicates=True)
     search.search(own, add=more[0])
     assert held(own) == ["3.png"]
+
+
+def test_the_model_is_found_again_from_another_folder(library, run, tmp_path, monkeypatch):
+    picture = str(tmp_path / "begun" / "0.png")
+    monkeypatch.chdir(run.parent)
+    search.search(tmp_path / "new", build=str(tmp_path / "begun"), model=run.name)
+    monkeypatch.chdir(tmp_path)
+    found, = search.search(tmp_path / "new", picture, top=1)
+    assert found["neighbours"][0]["path"] == picture
+    for given, kept in ((None, "default"), ("default", "default"), ("hf:me/net", "hf:me/net")):
+        assert search.index.create(tmp_path / "other", alexnet.load(run), model=given)["model"] == kept

@@ -164,8 +164,9 @@ def begin(folder):
 def create(folder, clf, *, model):
     """The card of a new index for these weights."""
     begin(folder)
-    card = clf.card
-    return {"format": FORMAT, "model": str(model or "default"), "weights": clf.digest, "net": card["net"], "layer": clf.last_hidden,
+    card, model = clf.card, os.fspath(model or "default")
+    model = os.path.abspath(model) if os.path.exists(model) else model  # another name ships, or is fetched
+    return {"format": FORMAT, "model": model, "weights": clf.digest, "net": card["net"], "layer": clf.last_hidden,
             "size": card["size"], "parts": []}
 
 
