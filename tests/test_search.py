@@ -1,6 +1,7 @@
 """features and search: rows in the order given, exact neighbours against a plain loop, an index that changes and refuses."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -168,6 +169,26 @@ def test_an_approximate_index_says_its_recall(tmp_path, clf, monkeypatch):
     again = Index.open(tmp_path / "i", clf)
     distances, positions = approximate.opened(again).nearest(vectors[:20], top=3)
     assert (positions[:, 0] == np.arange(20)).mean() > 0.9
+    everything = approximate.opened(again).nearest(vectors[:20], top=2000)  # more than the lists that are read hold
+    np.testing.assert_array_equal(everything[1], again.nearest(vectors[:20], top=2000)[1])
     monkeypatch.setattr(approximate, "LEAST", 5000)
     with pytest.raises(Refused, match="exact search answers at once"):
         approximate.build(known)
+
+
+def test_what_an_approximate_index_does_not_find_is_answered_exactly(index, clf, monkeypatch):
+    """A stand-in for FAISS, whose lists hold too few for the second query: it fills up with -1."""
+    from alexnet.search import approximate
+
+    class Lists:
+        def search(self, queries, top):
+            return np.array([[0, 1, 4], [0, 9, 3e38]], np.float32), np.array([[3, 5, 7], [50, 2, -1]])
+
+    known = Index.open(index, clf)
+    known.card = {**known.card, "approximate": {"file": "approximate.faiss", "probes": 1}}
+    monkeypatch.setattr(approximate, "imported", lambda: types.SimpleNamespace(read_index=lambda file: Lists()))
+    queries = known.vectors([3, 50])
+    distances, positions = approximate.opened(known).nearest(queries, top=3)
+    exact = known.nearest(queries[1:], top=3)
+    np.testing.assert_array_equal(positions, [[3, 5, 7], exact[1][0]])
+    np.testing.assert_allclose(distances, [[0, 1, 2], exact[0][0]], rtol=1e-6)
