@@ -116,6 +116,23 @@ def test_a_folder_of_ones_own_is_added_to_searched_and_taken_out_again(index, ru
     assert not any("/cat/" in one["path"] for one in rest["neighbours"]) and rest["neighbours"][0]["path"] == str(first)
 
 
+def test_every_pair_of_copies_is_found(tmp_path, clf):
+    """Thirty of one picture, more than are asked for at first, after two others."""
+    vectors = np.random.default_rng(0).normal(size=(32, 16))
+    vectors[2:] = vectors[2]
+    card = search.index.create(tmp_path / "i", clf, model="x")
+    part = search.index.part(tmp_path / "i", 0, vectors, [str(i) for i in range(32)], [-1] * 32)
+    search.index.write_card(tmp_path / "i", {**card, "parts": [part]})
+    for top in (435, 153, 30, 29, 7, 10_000):
+        pairs = search.search(tmp_path / "i", duplicates=True, top=top)
+        named = [(int(pair["path"]), int(pair["neighbours"][0]["path"])) for pair in pairs]
+        apart = [pair["neighbours"][0]["distance"] for pair in pairs]
+        assert len(set(named)) == len(named) == min(top, 32 * 31 // 2) and apart == sorted(apart)
+        assert apart[:435] == [0] * min(top, 435) and all(a < b for a, b in named)
+        if 29 <= top <= 435:
+            assert named == [(a, b) for a in range(2, 32) for b in range(a + 1, 32)][:top] and len(set(sum(named, ()))) == 30
+
+
 def test_parts_of_a_store_keep_their_pictures_when_some_are_taken_out(store, run, tmp_path):
     search.search(tmp_path / "i", build=str(store), model=str(run))
     split = open_split(store, "train")

@@ -117,25 +117,40 @@ def _row(known, square, path, beside):
 
 
 def _pairs(known, count):
-    """The nearest pairs, each once, the nearest first."""
+    """The nearest pairs, each once, the nearest first. Where even the last neighbour found is near enough, there may be more: twice
+    as many are asked for. More than `count` of one picture are never wanted."""
     if len(known) < 2:
         raise Refused(f"{known.folder} has {len(known)} pictures: pairs want two or more.")
-    first, second, apart = [], [], []
-    with Progress("comparing", len(known)) as bar:
-        for start in range(0, len(known), index.QUERIES):
-            queries = np.arange(start, min(start + index.QUERIES, len(known)))
-            distances, positions = known.nearest(known.vectors(queries), top=2 + index.SPARE)
-            later = positions > queries[:, None]
-            first.append(np.broadcast_to(queries[:, None], positions.shape)[later])
-            second.append(positions[later])
-            apart.append(distances[later])
-            bar.advance(len(queries))
-    first, second, apart = map(np.concatenate, (first, second, apart))
-    for at in np.lexsort((second, first, apart))[:count].tolist():
-        a, b = int(first[at]), int(second[at])
-        beside = [{**known.entry(b), "distance": float(apart[at]), "position": b}]
+    rows, top, pairs, apart = np.arange(len(known)), 2 + index.SPARE, np.empty(0, np.int64), np.empty(0)
+    while len(rows):
+        found, distances, last = _beside(known, rows, top)
+        pairs, first = np.unique(np.concatenate([pairs, found]), return_index=True)
+        apart = np.concatenate([apart, distances])[first]
+        nearest = np.argsort(apart, kind="stable")[:count]
+        pairs, apart = pairs[nearest], apart[nearest]
+        enough = apart[-1] if len(apart) == count else np.inf
+        rows, top = rows[(last <= enough) & (top <= min(count, len(known) - 1))], 2 * top
+    for pair, distance in zip(pairs.tolist(), apart.tolist()):
+        a, b = divmod(pair, len(known))
+        beside = [{**known.entry(b), "distance": distance, "position": b}]
         path = known.entry(a)["path"]
         yield {"path": path, "position": a, "neighbours": beside}, _row(known, known.picture(a), path, beside)
+
+
+def _beside(known, rows, top):
+    """(pairs of these pictures and the nearest to each, how far apart they are, how far the last of each is). A pair is a number:
+    its lower position times the length of the index, and the higher one."""
+    pairs, apart, last = [], [], []
+    with Progress("comparing", len(rows)) as bar:
+        for start in range(0, len(rows), index.QUERIES):
+            asked = rows[start : start + index.QUERIES, None]
+            distances, positions = known.nearest(known.vectors(asked[:, 0]), top=top)
+            others = positions != asked
+            pairs.append((np.minimum(asked, positions) * len(known) + np.maximum(asked, positions))[others])
+            apart.append(distances[others])
+            last.append(distances[:, -1])
+            bar.advance(len(asked))
+    return tuple(map(np.concatenate, (pairs, apart, last)))
 
 
 # ---- making and changing ---------------------------------------------------------------------------------------------------------
