@@ -1,6 +1,8 @@
 """features and search: rows in the order given, exact neighbours against a plain loop, an index that changes and refuses."""
 
 import json
+import os
+import shutil
 import types
 
 import numpy as np
@@ -131,6 +133,33 @@ def test_every_pair_of_copies_is_found(tmp_path, clf):
         assert apart[:435] == [0] * min(top, 435) and all(a < b for a, b in named)
         if 29 <= top <= 435:
             assert named == [(a, b) for a in range(2, 32) for b in range(a + 1, 32)][:top] and len(set(sum(named, ()))) == 30
+
+
+def test_only_what_a_sheet_shows_is_decoded(index, pictures, tmp_path, monkeypatch):
+    shown, opened, real = [], [], (Index.picture, search.stores.open_split)
+    monkeypatch.setattr(Index, "picture", lambda *given: (shown.append(given), real[0](*given))[1])
+    monkeypatch.setattr(search.stores, "open_split", lambda *given: (opened.append(given), real[1](*given))[1])
+    files = [str(file) for file in sorted((pictures / "val").rglob("*.png"))[:5]]
+    plain = [search.search(index, *files), search.search(index, duplicates=True, out=str(tmp_path / "pairs.jsonl"))]
+    assert not shown and not opened
+    monkeypatch.setattr(search, "SHOWN", 2)
+    out = str(tmp_path / "sheet.png")
+    sheets = [search.search(index, *files, out=out), search.search(index, duplicates=True, out=out)]
+    assert sheets == plain and len(shown) == 2 * 6 + 2 * 2 and len(opened) == 2  # a part, for each of the two searches
+
+
+def test_another_store_under_the_same_name_is_no_source_of_pictures(store, run, tmp_path):
+    shutil.copytree(store, tmp_path / "store")
+    search.search(tmp_path / "i", build=str(tmp_path / "store"), model=str(run))
+    known = Index.open(tmp_path / "i")
+    assert known.picture(0) is not None
+    shutil.rmtree(tmp_path / "store")
+    assert known.picture(0) is None
+    shutil.copytree(store, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store" / "train")
+    (tmp_path / "store" / "val").rename(tmp_path / "store" / "train")
+    os.utime(tmp_path / "store" / "train" / "store.json")
+    assert known.picture(0) is None
 
 
 def test_parts_of_a_store_keep_their_pictures_when_some_are_taken_out(store, run, tmp_path):

@@ -53,10 +53,10 @@ def search(
         found = [_made(folder, build or add, new=bool(build), split=split, model=model, device=device, approximate=approximate)]
     elif remove:
         found = [_removed(folder, remove)]
-    elif duplicates:
-        return _told(_pairs(Index.open(folder), top), tell, out)
     else:
-        return _told(_neighbours(folder, images, top=top, model=model, device=device, exact=exact), tell, out)
+        known = Index.open(folder)
+        found = _pairs(known, top) if duplicates else _neighbours(known, images, top=top, model=model, device=device, exact=exact)
+        return _told(known, found, tell, out)
     tell(found[0])
     return found
 
@@ -73,26 +73,33 @@ def _check(folder, images, wanted, top, out):
         predictions.check(out, option="--out", endings=ENDINGS)
 
 
-def _told(answers, tell, out):
+def _told(known, answers, tell, out):
     """Each answer as it comes; all of them in the end, also as a sheet or as lines."""
-    found, rows = [], []
-    for answer, row in answers:
+    found, rows, drawn = [], [], out and Path(out).suffix.lower() != ".jsonl"
+    for answer, square in answers:
         found.append(answer)
         tell(answer)
-        if row and len(rows) < SHOWN:
-            rows.append(row)
-    if out and Path(out).suffix.lower() == ".jsonl":
-        replace_file(Path(out), "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in found).encode())
-    elif out and rows:
+        if drawn and "error" not in answer and len(rows) < SHOWN:
+            rows.append(_row(known, answer, square))
+    if rows:
         sheet.write(out, rows)
+    elif out and not drawn:
+        replace_file(Path(out), "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in found).encode())
     return found
+
+
+def _row(known, answer, square):
+    """Of a sheet: the query, and its neighbours under their classes and distances. Of a picture of the index no square is given."""
+    return (known.picture(answer["position"]) if square is None else square, os.path.basename(answer["path"])), [
+        (known.picture(one["position"]), f"{one.get('class', os.path.basename(one['path'])).split(',')[0]}  {one['distance']:.3g}")
+        for one in answer["neighbours"]]
 
 
 # ---- asking --------------------------------------------------------------------------------------------------------------------
 
 
-def _neighbours(folder, images, *, top, model, device, exact):
-    known = Index.open(folder)
+def _neighbours(known, images, *, top, model, device, exact):
+    """(answer, the square of the picture) for each."""
     clf = classifier.load(model or known.card["model"], device=device)
     known.check(clf)
     near = known.nearest if exact or not known.card.get("approximate") else approximately.opened(known).nearest
@@ -106,14 +113,7 @@ def _neighbours(folder, images, *, top, model, device, exact):
             distances, positions = next(found)
             beside = [{**known.entry(at), "distance": float(distance), "position": int(at)}
                       for distance, at in zip(distances, positions)]
-            yield {"path": predictions.as_text(path), "neighbours": beside}, _row(known, square, path, beside)
-
-
-def _row(known, square, path, beside):
-    """Of a sheet: the query, and its neighbours under their classes and distances."""
-    return (square, os.path.basename(path)), [
-        (known.picture(one["position"]), f"{one.get('class', os.path.basename(one['path'])).split(',')[0]}  {one['distance']:.3g}")
-        for one in beside]
+            yield {"path": predictions.as_text(path), "neighbours": beside}, square
 
 
 def _pairs(known, count):
@@ -133,8 +133,7 @@ def _pairs(known, count):
     for pair, distance in zip(pairs.tolist(), apart.tolist()):
         a, b = divmod(pair, len(known))
         beside = [{**known.entry(b), "distance": distance, "position": b}]
-        path = known.entry(a)["path"]
-        yield {"path": path, "position": a, "neighbours": beside}, _row(known, known.picture(a), path, beside)
+        yield {"path": known.entry(a)["path"], "position": a, "neighbours": beside}, None
 
 
 def _beside(known, rows, top):

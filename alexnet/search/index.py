@@ -132,7 +132,7 @@ def nearer(best, place, distances, first):
 
 class Part:
     def __init__(self, folder, facts):
-        self.folder, self.facts = folder, facts
+        self.folder, self.facts, self.opened = folder, facts, (None, None)
         files = {kind: np.load(folder / facts[kind], mmap_mode="c") for kind in KINDS}  # written to by nobody
         self.vectors, self.lengths, self.labels = files["vectors"], np.asarray(files["lengths"]), np.asarray(files["labels"])
         self.names = json.loads((folder / facts["names"]).read_text())
@@ -143,11 +143,14 @@ class Part:
         return self.facts["count"]
 
     def split(self):
-        """The split that the part was made from; another one under the same name is no source of pictures."""
-        found = stores.open_split(self.facts["store"], self.facts["split"])
-        if found.fingerprint != self.facts["fingerprint"]:
-            raise Refused(f"{found.path} has changed")
-        return found
+        """The split that the part was made from, opened once; another one under the same name is no source of pictures."""
+        written = os.stat(os.path.join(self.facts["store"], self.facts["split"], stores.CARD)).st_mtime_ns
+        if self.opened[0] != written:
+            found = stores.open_split(self.facts["store"], self.facts["split"])
+            if found.fingerprint != self.facts["fingerprint"]:
+                raise Refused(f"{found.path} has changed")
+            self.opened = written, found
+        return self.opened[1]
 
 
 # ---- making and changing one: files first, index.json last, so that a kill leaves the old index or the new -----------------
