@@ -2,15 +2,17 @@
 and checkpoints that survive a kill at any moment. Knows files, not networks: tensors come and go as dicts."""
 
 import csv
+import glob
 import hashlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alexnet import processor
@@ -25,6 +27,7 @@ SAME = ("alexnet", "commit", "python", "torch", "platform", "device_name", "thre
 EVENTS = {"train/loss": "train_loss", "train/rate": "lr", "train/pictures_per_second": "images_per_second",
           "train/waiting": "waiting", "val/loss": "log_loss", "val/top1_error": "val_top1_error",
           "val/top5_error": "val_top5_error"}
+STALE = 24 * 3600  # seconds after which nobody is writing a half file any more
 
 
 class RunDir:
@@ -90,12 +93,11 @@ class RunDir:
         self._write_metrics()
 
     def _write_metrics(self):
-        with open(self.path / "metrics.csv.new", "w", newline="") as file:
+        with placing(self.path / "metrics.csv") as new, open(new, "w", newline="") as file:
             table = csv.DictWriter(file, METRICS, extrasaction="ignore")
             table.writeheader()
             table.writerows({**line, **{f"{kind}_seconds": value for kind, value in line.get("ledger", {}).items()}}
                             for line in epochs(self.path))
-        os.replace(self.path / "metrics.csv.new", self.path / "metrics.csv")
 
     def _write_events(self, line):
         """For TensorBoard, where it is installed."""
@@ -169,9 +171,26 @@ def write_file(path, content):
 
 def replace_file(path, content):
     """All of the new content or all of the old."""
-    new = path.with_name(path.name + ".new")
-    write_file(new, content)
-    os.replace(new, path)
+    with placing(path) as new:
+        write_file(new, content)
+
+
+@contextmanager
+def placing(path):
+    """with placing(path) as new: what is written to `new`, a name that nobody else has, takes the place of `path` in the end; where
+    it fails nothing stays. What a killed process left there goes a day later."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.new"):
+        with suppress(OSError):  # gone already, or another's
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        yield new
+        os.replace(new, path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
 
 
 def sync_folder(path):

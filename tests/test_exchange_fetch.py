@@ -4,6 +4,7 @@ network as one sentence. The server and the caches are made here; nothing real i
 import functools
 import hashlib
 import http.server
+import io
 import json
 import threading
 
@@ -55,7 +56,7 @@ def test_torchvision_is_fetched_once(homes, served, capsys):
     np.testing.assert_allclose(first, run(normalised(given, 224, fetch.torchvision.MEAN, fetch.torchvision.STD)), atol=2e-6)
     assert "comes from http://127.0.0.1" in capsys.readouterr().err
     kept = homes / "TORCH_HOME" / "hub" / "checkpoints" / file.name
-    assert kept.read_bytes() == file.read_bytes() and not list(kept.parent.glob("*.part"))
+    assert kept.read_bytes() == file.read_bytes() and list(kept.parent.iterdir()) == [kept]
     file.unlink()  # and now without the server's copy
     np.testing.assert_array_equal(alexnet.load("torchvision", precision="float32").probabilities(given)[0], first)
     assert [one.name for one in (homes / "ALEXNET_HOME" / "models").iterdir()] == [f"{file.stem}.safetensors"]
@@ -69,6 +70,37 @@ def test_a_damaged_download_is_not_kept(homes, served):
     with pytest.raises(Refused, match="its checksum is"):
         alexnet.load("torchvision")
     assert not list((homes / "TORCH_HOME").rglob("*.pth*"))
+
+
+def test_two_downloads_at_once_put_a_whole_file_in_place(homes, monkeypatch):
+    """The second opens its file when half of the first's is there, and goes on when the first has ended."""
+    content, file = bytes(range(256)) * 2048, homes / "kept.pth"
+    begun, ended, calls = threading.Event(), threading.Event(), []
+
+    class Answer(io.BytesIO):
+        headers = {"Content-Length": str(len(content))}
+
+        def read(self, size):
+            if threading.current_thread() is second:
+                begun.set()
+                ended.wait(20)
+            elif self.tell() and not begun.is_set():
+                second.start()
+                begun.wait(20)
+            return super().read(len(content) // 2)
+
+    def fetched():
+        fetch.download("http://here", file, digest=hashlib.sha256(content).hexdigest(), what="a net")
+        calls.append(file.read_bytes() == content)
+
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", lambda url, timeout: Answer(content))
+    second = threading.Thread(target=fetched)
+    try:
+        fetched()
+    finally:
+        ended.set()
+        second.join()
+    assert calls == [True, True] and list(homes.iterdir()) == [file]
 
 
 def test_without_a_network_it_is_one_sentence(homes, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -121,6 +122,36 @@ def test_a_folder_with_something_in_it_is_refused(run):
         RunDir(run.path / "config.json").check(resume=True)
     with pytest.raises(Refused, match="cannot be written"):
         RunDir(run.path / "config.json" / "deeper").make()
+
+
+def test_two_that_replace_one_file_at_once_both_put_a_whole_one_there(tmp_path, monkeypatch):
+    file, real = tmp_path / "card.json", rundir.write_file
+
+    def beside(path, content):
+        monkeypatch.setattr(rundir, "write_file", real)
+        real(path, content)
+        rundir.replace_file(file, b"another's")
+        assert file.read_bytes() == b"another's"
+
+    monkeypatch.setattr(rundir, "write_file", beside)
+    rundir.replace_file(file, b"mine")
+    assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_write_leaves_behind_is_taken_away(tmp_path, monkeypatch):
+    """At once where it fails, by a later write where the process was killed; what another may be writing now stays."""
+    file = tmp_path / "card.json"
+    rundir.replace_file(file, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(rundir.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            rundir.replace_file(file, b"new")
+    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
+    for name, age in (("00000000.new", 2 * rundir.STALE), ("11111111.new", 60), ("brandnew.new", 2 * rundir.STALE)):
+        (tmp_path / f"card.json.{name}").write_bytes(b"half")
+        os.utime(tmp_path / f"card.json.{name}", (time.time() - age,) * 2)
+    rundir.replace_file(file, b"new")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["card.json", "card.json.11111111.new", "card.json.brandnew.new"]
 
 
 def test_tensorboard_gets_what_it_shows_where_it_is_installed(run, monkeypatch):

@@ -1,6 +1,9 @@
 """features and search: rows in the order given, exact neighbours against a plain loop, an index that changes and refuses."""
 
 import json
+import os
+import shutil
+import types
 
 import numpy as np
 import pytest
@@ -105,7 +108,7 @@ def test_a_folder_of_ones_own_is_added_to_searched_and_taken_out_again(index, ru
     assert lines[0]["path"] == str(first) and "error" in lines[1]
     assert {one["path"] for one in lines[0]["neighbours"]} == {str(first), str(copy)}
     answer, = search.search(own, remove="*/copies/*")
-    assert (answer["images"], answer["removed"]) == (48, 1) and len(list(own.iterdir())) == 5  # a part's four files and the card
+    assert (answer["images"], answer["removed"]) == (48, 1) and len(list(own.iterdir())) == 6  # four of a part, card, lock
     found, = search.search(own, str(first), top=2, out=str(tmp_path / "found.jsonl"))
     assert str(copy) not in [one["path"] for one in found["neighbours"]]
     assert json.loads((tmp_path / "found.jsonl").read_text()) == found
@@ -113,6 +116,50 @@ def test_a_folder_of_ones_own_is_added_to_searched_and_taken_out_again(index, ru
     assert answer["images"] == 45
     rest, = search.search(own, str(first), top=45)
     assert not any("/cat/" in one["path"] for one in rest["neighbours"]) and rest["neighbours"][0]["path"] == str(first)
+
+
+def test_every_pair_of_copies_is_found(tmp_path, clf):
+    """Thirty of one picture, more than are asked for at first, after two others."""
+    vectors = np.random.default_rng(0).normal(size=(32, 16))
+    vectors[2:] = vectors[2]
+    card = search.index.create(tmp_path / "i", clf, model="x")
+    part = search.index.part(tmp_path / "i", 0, vectors, [str(i) for i in range(32)], [-1] * 32)
+    search.index.write_card(tmp_path / "i", {**card, "parts": [part]})
+    for top in (435, 153, 30, 29, 7, 10_000):
+        pairs = search.search(tmp_path / "i", duplicates=True, top=top)
+        named = [(int(pair["path"]), int(pair["neighbours"][0]["path"])) for pair in pairs]
+        apart = [pair["neighbours"][0]["distance"] for pair in pairs]
+        assert len(set(named)) == len(named) == min(top, 32 * 31 // 2) and apart == sorted(apart)
+        assert apart[:435] == [0] * min(top, 435) and all(a < b for a, b in named)
+        if 29 <= top <= 435:
+            assert named == [(a, b) for a in range(2, 32) for b in range(a + 1, 32)][:top] and len(set(sum(named, ()))) == 30
+
+
+def test_only_what_a_sheet_shows_is_decoded(index, pictures, tmp_path, monkeypatch):
+    shown, opened, real = [], [], (Index.picture, search.stores.open_split)
+    monkeypatch.setattr(Index, "picture", lambda *given: (shown.append(given), real[0](*given))[1])
+    monkeypatch.setattr(search.stores, "open_split", lambda *given: (opened.append(given), real[1](*given))[1])
+    files = [str(file) for file in sorted((pictures / "val").rglob("*.png"))[:5]]
+    plain = [search.search(index, *files), search.search(index, duplicates=True, out=str(tmp_path / "pairs.jsonl"))]
+    assert not shown and not opened
+    monkeypatch.setattr(search, "SHOWN", 2)
+    out = str(tmp_path / "sheet.png")
+    sheets = [search.search(index, *files, out=out), search.search(index, duplicates=True, out=out)]
+    assert sheets == plain and len(shown) == 2 * 6 + 2 * 2 and len(opened) == 2  # a part, for each of the two searches
+
+
+def test_another_store_under_the_same_name_is_no_source_of_pictures(store, run, tmp_path):
+    shutil.copytree(store, tmp_path / "store")
+    search.search(tmp_path / "i", build=str(tmp_path / "store"), model=str(run))
+    known = Index.open(tmp_path / "i")
+    assert known.picture(0) is not None
+    shutil.rmtree(tmp_path / "store")
+    assert known.picture(0) is None
+    shutil.copytree(store, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store" / "train")
+    (tmp_path / "store" / "val").rename(tmp_path / "store" / "train")
+    os.utime(tmp_path / "store" / "train" / "store.json")
+    assert known.picture(0) is None
 
 
 def test_parts_of_a_store_keep_their_pictures_when_some_are_taken_out(store, run, tmp_path):
@@ -168,6 +215,26 @@ def test_an_approximate_index_says_its_recall(tmp_path, clf, monkeypatch):
     again = Index.open(tmp_path / "i", clf)
     distances, positions = approximate.opened(again).nearest(vectors[:20], top=3)
     assert (positions[:, 0] == np.arange(20)).mean() > 0.9
+    everything = approximate.opened(again).nearest(vectors[:20], top=2000)  # more than the lists that are read hold
+    np.testing.assert_array_equal(everything[1], again.nearest(vectors[:20], top=2000)[1])
     monkeypatch.setattr(approximate, "LEAST", 5000)
     with pytest.raises(Refused, match="exact search answers at once"):
         approximate.build(known)
+
+
+def test_what_an_approximate_index_does_not_find_is_answered_exactly(index, clf, monkeypatch):
+    """A stand-in for FAISS, whose lists hold too few for the second query: it fills up with -1."""
+    from alexnet.search import approximate
+
+    class Lists:
+        def search(self, queries, top):
+            return np.array([[0, 1, 4], [0, 9, 3e38]], np.float32), np.array([[3, 5, 7], [50, 2, -1]])
+
+    known = Index.open(index, clf)
+    known.card = {**known.card, "approximate": {"file": "approximate.faiss", "probes": 1}}
+    monkeypatch.setattr(approximate, "imported", lambda: types.SimpleNamespace(read_index=lambda file: Lists()))
+    queries = known.vectors([3, 50])
+    distances, positions = approximate.opened(known).nearest(queries, top=3)
+    exact = known.nearest(queries[1:], top=3)
+    np.testing.assert_array_equal(positions, [[3, 5, 7], exact[1][0]])
+    np.testing.assert_allclose(distances, [[0, 1, 2], exact[0][0]], rtol=1e-6)

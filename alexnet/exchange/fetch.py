@@ -11,6 +11,7 @@ from pathlib import Path
 from alexnet.errors import Misused, Refused
 from alexnet.exchange import hub, torchvision
 from alexnet.progress import Progress, say
+from alexnet.rundir import placing
 
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # the digits begin its SHA-256
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "ALEXNET_OFFLINE")
@@ -51,26 +52,27 @@ def download(url, file, *, digest, what):
                       "there.")
     say(f"{what} comes from {url} into {file.parent}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part, sum_ = file.with_name(file.name + ".part"), hashlib.sha256()
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer, open(part, "wb") as kept:
-            length = int(answer.headers.get("Content-Length") or 0)
-            with Progress("downloading", length, unit="bytes") as bar:
-                while content := answer.read(PART):
-                    kept.write(content)
-                    sum_.update(content)
-                    bar.advance(len(content))
-        if length and part.stat().st_size != length:
-            raise OSError(f"{part.stat().st_size:,} of {length:,} bytes came")
-        if not sum_.hexdigest().startswith(digest):
-            raise OSError(f"its checksum is {sum_.hexdigest()[: len(digest)]} and not {digest}")
-        os.replace(part, file)
+        with urllib.request.urlopen(url, timeout=20) as answer, placing(file) as part:
+            _received(answer, part, digest)
     except (OSError, ValueError) as error:  # no network, no such host, cut off
         reason = getattr(error, "reason", error)
         raise Refused(f"{what} could not be fetched from {url} ({reason}): it wants a network; or put the file at {file} "
                       "yourself.") from None
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _received(answer, part, digest):
+    """Written to a file, which is all there and has the right checksum, or an OSError."""
+    length, sum_ = int(answer.headers.get("Content-Length") or 0), hashlib.sha256()
+    with open(part, "wb") as kept, Progress("downloading", length, unit="bytes") as bar:
+        while content := answer.read(PART):
+            kept.write(content)
+            sum_.update(content)
+            bar.advance(len(content))
+    if length and part.stat().st_size != length:
+        raise OSError(f"{part.stat().st_size:,} of {length:,} bytes came")
+    if not sum_.hexdigest().startswith(digest):
+        raise OSError(f"its checksum is {sum_.hexdigest()[: len(digest)]} and not {digest}")
 
 
 def hub_folder(model):

@@ -22,6 +22,7 @@ from alexnet.rundir import replace_file
 from alexnet.search import approximate as approximately
 from alexnet.search import index, sheet
 from alexnet.search.index import Index
+from alexnet.search.lock import changing
 
 ENDINGS = (".png", ".jpg", ".jsonl")
 SHOWN = 64  # queries, or pairs, on a sheet at most
@@ -52,10 +53,10 @@ def search(
         found = [_made(folder, build or add, new=bool(build), split=split, model=model, device=device, approximate=approximate)]
     elif remove:
         found = [_removed(folder, remove)]
-    elif duplicates:
-        return _told(_pairs(Index.open(folder), top), tell, out)
     else:
-        return _told(_neighbours(folder, images, top=top, model=model, device=device, exact=exact), tell, out)
+        known = Index.open(folder)
+        found = _pairs(known, top) if duplicates else _neighbours(known, images, top=top, model=model, device=device, exact=exact)
+        return _told(known, found, tell, out)
     tell(found[0])
     return found
 
@@ -72,26 +73,33 @@ def _check(folder, images, wanted, top, out):
         predictions.check(out, option="--out", endings=ENDINGS)
 
 
-def _told(answers, tell, out):
+def _told(known, answers, tell, out):
     """Each answer as it comes; all of them in the end, also as a sheet or as lines."""
-    found, rows = [], []
-    for answer, row in answers:
+    found, rows, drawn = [], [], out and Path(out).suffix.lower() != ".jsonl"
+    for answer, square in answers:
         found.append(answer)
         tell(answer)
-        if row and len(rows) < SHOWN:
-            rows.append(row)
-    if out and Path(out).suffix.lower() == ".jsonl":
-        replace_file(Path(out), "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in found).encode())
-    elif out and rows:
+        if drawn and "error" not in answer and len(rows) < SHOWN:
+            rows.append(_row(known, answer, square))
+    if rows:
         sheet.write(out, rows)
+    elif out and not drawn:
+        replace_file(Path(out), "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in found).encode())
     return found
+
+
+def _row(known, answer, square):
+    """Of a sheet: the query, and its neighbours under their classes and distances. Of a picture of the index no square is given."""
+    return (known.picture(answer["position"]) if square is None else square, os.path.basename(answer["path"])), [
+        (known.picture(one["position"]), f"{one.get('class', os.path.basename(one['path'])).split(',')[0]}  {one['distance']:.3g}")
+        for one in answer["neighbours"]]
 
 
 # ---- asking --------------------------------------------------------------------------------------------------------------------
 
 
-def _neighbours(folder, images, *, top, model, device, exact):
-    known = Index.open(folder)
+def _neighbours(known, images, *, top, model, device, exact):
+    """(answer, the square of the picture) for each."""
     clf = classifier.load(model or known.card["model"], device=device)
     known.check(clf)
     near = known.nearest if exact or not known.card.get("approximate") else approximately.opened(known).nearest
@@ -105,58 +113,70 @@ def _neighbours(folder, images, *, top, model, device, exact):
             distances, positions = next(found)
             beside = [{**known.entry(at), "distance": float(distance), "position": int(at)}
                       for distance, at in zip(distances, positions)]
-            yield {"path": predictions.as_text(path), "neighbours": beside}, _row(known, square, path, beside)
-
-
-def _row(known, square, path, beside):
-    """Of a sheet: the query, and its neighbours under their classes and distances."""
-    return (square, os.path.basename(path)), [
-        (known.picture(one["position"]), f"{one.get('class', os.path.basename(one['path'])).split(',')[0]}  {one['distance']:.3g}")
-        for one in beside]
+            yield {"path": predictions.as_text(path), "neighbours": beside}, square
 
 
 def _pairs(known, count):
-    """The nearest pairs, each once, the nearest first."""
+    """The nearest pairs, each once, the nearest first. Where even the last neighbour found is near enough, there may be more: twice
+    as many are asked for. More than `count` of one picture are never wanted."""
     if len(known) < 2:
         raise Refused(f"{known.folder} has {len(known)} pictures: pairs want two or more.")
-    first, second, apart = [], [], []
-    with Progress("comparing", len(known)) as bar:
-        for start in range(0, len(known), index.QUERIES):
-            queries = np.arange(start, min(start + index.QUERIES, len(known)))
-            distances, positions = known.nearest(known.vectors(queries), top=2 + index.SPARE)
-            later = positions > queries[:, None]
-            first.append(np.broadcast_to(queries[:, None], positions.shape)[later])
-            second.append(positions[later])
-            apart.append(distances[later])
-            bar.advance(len(queries))
-    first, second, apart = map(np.concatenate, (first, second, apart))
-    for at in np.lexsort((second, first, apart))[:count].tolist():
-        a, b = int(first[at]), int(second[at])
-        beside = [{**known.entry(b), "distance": float(apart[at]), "position": b}]
-        path = known.entry(a)["path"]
-        yield {"path": path, "position": a, "neighbours": beside}, _row(known, known.picture(a), path, beside)
+    rows, top, pairs, apart = np.arange(len(known)), 2 + index.SPARE, np.empty(0, np.int64), np.empty(0)
+    while len(rows):
+        found, distances, last = _beside(known, rows, top)
+        pairs, first = np.unique(np.concatenate([pairs, found]), return_index=True)
+        apart = np.concatenate([apart, distances])[first]
+        nearest = np.argsort(apart, kind="stable")[:count]
+        pairs, apart = pairs[nearest], apart[nearest]
+        enough = apart[-1] if len(apart) == count else np.inf
+        rows, top = rows[(last <= enough) & (top <= min(count, len(known) - 1))], 2 * top
+    for pair, distance in zip(pairs.tolist(), apart.tolist()):
+        a, b = divmod(pair, len(known))
+        beside = [{**known.entry(b), "distance": distance, "position": b}]
+        yield {"path": known.entry(a)["path"], "position": a, "neighbours": beside}, None
+
+
+def _beside(known, rows, top):
+    """(pairs of these pictures and the nearest to each, how far apart they are, how far the last of each is). A pair is a number:
+    its lower position times the length of the index, and the higher one."""
+    pairs, apart, last = [], [], []
+    with Progress("comparing", len(rows)) as bar:
+        for start in range(0, len(rows), index.QUERIES):
+            asked = rows[start : start + index.QUERIES, None]
+            distances, positions = known.nearest(known.vectors(asked[:, 0]), top=top)
+            others = positions != asked
+            pairs.append((np.minimum(asked, positions) * len(known) + np.maximum(asked, positions))[others])
+            apart.append(distances[others])
+            last.append(distances[:, -1])
+            bar.advance(len(asked))
+    return tuple(map(np.concatenate, (pairs, apart, last)))
 
 
 # ---- making and changing ---------------------------------------------------------------------------------------------------------
 
 
 def _made(folder, source, *, new, split, model, device, approximate):
+    """Features first, which takes its time; the index is read, and changed, when they are there."""
     began = time.monotonic()
     before = None if new else Index.open(folder)
-    clf = classifier.load(model or (before.card["model"] if before else None), device=device)
-    if before:
+    clf = classifier.load(model or (None if new else before.card["model"]), device=device)
+    if new:
+        index.begin(folder)
+    else:
         before.check(clf)
-    card = dict(before.card) if before else index.create(folder, clf, model=model)
-    taken, refused = (_of_store if stores.splits(source) else _of_pictures)(folder, clf, source, index.next_number(card), split)
-    card = {**card, "parts": [*card["parts"], taken]}
-    card.pop("approximate", None)  # made for the pictures of before
-    index.write_card(folder, card)
-    answer = {"index": str(folder), "images": sum(facts["count"] for facts in card["parts"]), "added": taken["count"],
-              "refused": refused, "layer": card["layer"], "units": int(Index.open(folder).parts[-1].vectors.shape[1])}
-    if approximate:
-        answer["approximate"] = _approximate(folder)
-    return {**answer, "bytes": sum(file.stat().st_size for file in Path(folder).iterdir()),
-            "seconds": round(time.monotonic() - began, 2)}
+    found, refused = (_of_store if stores.splits(source) else _of_pictures)(clf, source, split)
+    with changing(folder):
+        card = index.create(folder, clf, model=model) if new else Index.open(folder, clf).card
+        taken = index.part(folder, index.next_number(card), **found)
+        card = {**card, "parts": [*card["parts"], taken]}
+        card.pop("approximate", None)  # made for the pictures of before
+        index.write_card(folder, card)
+        answer = {"index": str(folder), "images": sum(facts["count"] for facts in card["parts"]), "added": taken["count"],
+                  "refused": refused, "layer": card["layer"], "units": int(found["vectors"].shape[1])}
+        if approximate:
+            answer["approximate"] = _approximate(folder)
+        return {**answer, "bytes": sum(file.stat().st_size for file in Path(folder).iterdir()),
+                "seconds": round(time.monotonic() - began, 2)}
 
 
 def _approximate(folder):
@@ -166,19 +186,19 @@ def _approximate(folder):
     return facts
 
 
-def _of_store(folder, clf, source, number, split):
+def _of_store(clf, source, split):
+    """(what a part is made of, pictures that are refused)."""
     if split not in stores.splits(source):
         raise Misused(f"{source} has no split {split!r}: --split takes {', '.join(stores.splits(source))}.")
     part = stores.open_split(source, split)
     if part.size != clf.card["size"]:
         raise Refused(f"{part.path} holds pictures of {part.size} pixels, the net takes {clf.card['size']}: prepare the source "
                       f"again with --size {clf.card['size']}.")
-    made = index.part(folder, number, features.of_split(clf, part), part.names, part.labels, store=os.path.abspath(source),
-                      split=split, fingerprint=part.fingerprint, classes=[list(one) for one in part.classes])
-    return made, part.refused
+    return {"vectors": features.of_split(clf, part), "names": part.names, "labels": part.labels, "store": os.path.abspath(source),
+            "split": split, "fingerprint": part.fingerprint, "classes": [list(one) for one in part.classes]}, part.refused
 
 
-def _of_pictures(folder, clf, source, number, split):
+def _of_pictures(clf, source, split):
     names, rows, refused = [], [], 0
     for batch in classifier.squares_of(clf, classifier.paths([source]), "features"):
         whole = [(path, square) for path, square in batch if not isinstance(square, str)]
@@ -190,15 +210,17 @@ def _of_pictures(folder, clf, source, number, split):
         raise Refused(f"{source} has no picture that can be read: give a folder of pictures, or a store.")
     if refused:
         say(f"{refused:,} files of {source} cannot be read as pictures and are left out.")
-    return index.part(folder, number, np.concatenate(rows), names, np.full(len(names), -1)), refused
+    return {"vectors": np.concatenate(rows), "names": names, "labels": np.full(len(names), -1)}, refused
 
 
 def _removed(folder, pattern):
-    known = Index.open(folder)
-    drop = np.array([fnmatch.fnmatchcase(os.fspath(name), pattern) for part in known.parts for name in part.names])
-    if not drop.any():
-        raise Refused(f"nothing in {folder} matches {pattern!r}: the pattern is held against whole paths, like '*/cat/*'.")
-    card = index.without(known, drop)
-    card.pop("approximate", None)
-    index.write_card(folder, card)
+    Index.open(folder)  # or it is refused
+    with changing(folder):
+        known = Index.open(folder)
+        drop = np.array([fnmatch.fnmatchcase(os.fspath(name), pattern) for part in known.parts for name in part.names])
+        if not drop.any():
+            raise Refused(f"nothing in {folder} matches {pattern!r}: the pattern is held against whole paths, like '*/cat/*'.")
+        card = index.without(known, drop)
+        card.pop("approximate", None)
+        index.write_card(folder, card)
     return {"index": str(folder), "images": int((~drop).sum()), "removed": int(drop.sum())}

@@ -4,6 +4,7 @@ whose distances are then taken directly. Paper section 6.1: pictures are alike w
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from alexnet.data import store as stores
 from alexnet.errors import Refused
 from alexnet.predictions import as_text
 from alexnet.rundir import replace_file
+from alexnet.search import lock
 
 FORMAT = 1
 CARD = "index.json"
@@ -20,6 +22,8 @@ BLOCK = 1024  # vectors widened to float32 at a time: 4 MB of 1,024 units, which
 QUERIES = 1024  # answered at a time
 SPARE = 16  # candidates beyond those wanted, for what rounding in the products may have swapped
 KINDS = ("vectors", "lengths", "labels")
+# what belongs to an index where its card names it, and is left over where it does not
+OWN = re.compile(r"(vectors|lengths|labels)-\d+\.npy|(names-\d+|index)\.json\..*new|names-\d+\.json|approximate\.faiss").fullmatch
 
 
 class Index:
@@ -58,10 +62,11 @@ class Index:
     def nearest(self, queries, *, top=6):
         """float32 (Q, units) -> (Euclidean distances (Q, top), positions (Q, top)), nearest first, of equals the lower position."""
         queries = np.asarray(queries, np.float16).astype(np.float32)  # as the vectors are kept: a picture is at 0 from itself
-        top = min(top, len(self))
-        found = [self._nearest(queries[first : first + QUERIES], top) for first in range(0, len(queries), QUERIES)]
-        distances, positions = zip(*found) if found else ((np.empty((0, top)),), (np.empty((0, top), np.int64),))
-        return np.concatenate(distances), np.concatenate(positions)
+        count, top = len(queries), min(top, len(self))
+        if not count or not top:
+            return np.empty((count, top)), np.empty((count, top), np.int64)
+        found = [self._nearest(queries[first : first + QUERIES], top) for first in range(0, count, QUERIES)]
+        return tuple(map(np.concatenate, zip(*found)))
 
     def _nearest(self, queries, top):
         import torch  # slow to come, and the rest does without
@@ -127,7 +132,7 @@ def nearer(best, place, distances, first):
 
 class Part:
     def __init__(self, folder, facts):
-        self.folder, self.facts = folder, facts
+        self.folder, self.facts, self.opened = folder, facts, (None, None)
         files = {kind: np.load(folder / facts[kind], mmap_mode="c") for kind in KINDS}  # written to by nobody
         self.vectors, self.lengths, self.labels = files["vectors"], np.asarray(files["lengths"]), np.asarray(files["labels"])
         self.names = json.loads((folder / facts["names"]).read_text())
@@ -138,24 +143,33 @@ class Part:
         return self.facts["count"]
 
     def split(self):
-        """The split that the part was made from; another one under the same name is no source of pictures."""
-        found = stores.open_split(self.facts["store"], self.facts["split"])
-        if found.fingerprint != self.facts["fingerprint"]:
-            raise Refused(f"{found.path} has changed")
-        return found
+        """The split that the part was made from, opened once; another one under the same name is no source of pictures."""
+        written = os.stat(os.path.join(self.facts["store"], self.facts["split"], stores.CARD)).st_mtime_ns
+        if self.opened[0] != written:
+            found = stores.open_split(self.facts["store"], self.facts["split"])
+            if found.fingerprint != self.facts["fingerprint"]:
+                raise Refused(f"{found.path} has changed")
+            self.opened = written, found
+        return self.opened[1]
 
 
 # ---- making and changing one: files first, index.json last, so that a kill leaves the old index or the new -----------------
 
 
-def create(folder, clf, *, model):
-    """An empty index for these weights; a folder that holds something is refused."""
+def begin(folder):
+    """Makes the folder of a new index; one that holds more than a build which was cut short left there is refused."""
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(file.name != lock.FILE and not OWN(file.name) for file in folder.iterdir())):
         raise Refused(f"{folder} is there already: name a new folder for the index, or --add to the one that it is.")
     folder.mkdir(parents=True, exist_ok=True)
-    card = clf.card
-    return {"format": FORMAT, "model": str(model or "default"), "weights": clf.digest, "net": card["net"], "layer": clf.last_hidden,
+
+
+def create(folder, clf, *, model):
+    """The card of a new index for these weights."""
+    begin(folder)
+    card, model = clf.card, os.fspath(model or "default")
+    model = os.path.abspath(model) if os.path.exists(model) else model  # another name ships, or is fetched
+    return {"format": FORMAT, "model": model, "weights": clf.digest, "net": card["net"], "layer": clf.last_hidden,
             "size": card["size"], "parts": []}
 
 
@@ -183,7 +197,7 @@ def write_card(folder, card):
     replace_file(folder / CARD, json.dumps(card, indent=1).encode())
     kept = {facts[kind] for facts in card["parts"] for kind in (*KINDS, "names")} | {card.get("approximate", {}).get("file")}
     for file in folder.iterdir():
-        if file.name not in kept and file.name.startswith((*KINDS, "names", "approximate")):
+        if file.name not in kept and OWN(file.name):
             file.unlink()
 
 
