@@ -117,7 +117,7 @@ def _predict(app, service):
         found = await service.answers(request, service.probabilities)
 
         def all_of_them():
-            return {"predictions": _listed(found, lambda name, told: told[0].prediction(name, told[1], top))}
+            return {"predictions": _listed(found, lambda name, told: told[0].clf.answer(name, told[1], top))}
 
         if top * len(found) < MANY:
             return await answer(all_of_them())

@@ -72,12 +72,6 @@ class Model:
     def last_hidden(self):
         return self.row.layers[-2].name
 
-    def prediction(self, name, row, top):
-        """The object of predict --json."""
-        ranked = self.clf.rank(row, top)
-        return {"path": predictions.as_text(name), "top": [
-            {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability} for one in ranked]}
-
     def neighbours(self, features, top):
         """[[{"position", "distance", "id", "name", ...}, ...], ...] a row of features each."""
         distances, positions = self.index.nearest(features, top=min(top, len(self.index)))
@@ -114,7 +108,7 @@ class Model:
     def described(self):
         """GET /v1/model: what it is, what it knows, how well, and under which licence."""
         card = self.card
-        known = ("note", "epoch", "errors", "temperature", "size", "crop", "resampling")
+        known = ("note", "epoch", "errors", "temperature", "unknown_below", "size", "crop", "resampling")
         return {"name": self.name, "net": card["net"], "title": self.row.title, "licence": card.get("data", {}).get("licence"),
                 "engine": getattr(self.clf.engine, "name", str(self.clf._device)), "features": self.last_hidden,
                 "layers": self.names, "index": {"pictures": len(self.index)} if self.index is not None else None,
