@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet import cards, classifier, nets, predictions
+from alexnet import classifier, nets, predictions
 from alexnet.errors import Refused
 from alexnet.serve.batching import Batcher
 from alexnet.serve.problems import Problem
@@ -28,12 +28,12 @@ def load(settings, counts=None):
     row = clf.probabilities(square)
     if row.shape != (1, len(clf.classes)) or not np.isfinite(row).all() or abs(float(row.sum()) - 1) > 1e-3:
         raise Refused(f"{settings.model or 'default'} does not answer with probabilities: train it again, or name another.")
-    index = None
+    features, index = clf.layer(square), None  # the net itself is read now: later its file may hold another
     if settings.index:
         from alexnet import search
 
         index = search.Index.open(settings.index, clf)
-        index.nearest(clf.layer(square), top=1)  # so that nobody waits for what this imports
+        index.nearest(features, top=1)  # so that nobody waits for what this imports
     return Model(clf, settings, index=index, counts=counts)
 
 
@@ -97,12 +97,10 @@ class Model:
     @cached_property
     def kernels(self):
         """The first layer's kernels as one PNG, or None where they are no pictures."""
-        with cards.WeightsFile(self.settings.model) as stored:
-            arrays = stored.arrays()
-        found = arrays.get(f"{self.row.layers[0].name}.weight")
+        found = self.clf.net.state_dict().get(f"{self.row.layers[0].name}.weight")
         if found is None or found.ndim != 4 or found.shape[1] != 3:
             return None
-        return _sheet(found)
+        return _sheet(found.float().cpu().numpy())
 
     @cached_property
     def described(self):
