@@ -193,6 +193,40 @@ def test_who_leaves_in_the_middle_leaves_nothing(served, good):
     assert service.room.held == 0 and service.waiting == 0
 
 
+def test_the_values_of_an_answer_are_limited(run, good):
+    files = [("f", (str(i), good)) for i in range(4)]
+    with running(settings(run, limits=Limits(values=100_000))) as (client, service):
+        for layer, count in service.model.names.items():
+            row, = client.post(f"/v1/features?layer={layer}", content=good).json()["features"]
+            assert len(row["features"]) == count
+        assert client.post("/v1/features?layer=conv1", files=files[:3]).status_code == 200
+        found = client.post("/v1/features?layer=conv1", files=files)
+        assert honest(found) == 413 and "100,000 at most" in found.json()["detail"]
+        assert client.get("/v1/model").json()["limits"]["values"] == 100_000
+
+
+def test_a_long_answer_has_its_room_and_its_time(run, good, monkeypatch):
+    with running(settings(run, limits=Limits(memory=1_000_000))) as (client, service):
+        assert client.post("/v1/features?layer=conv1", content=good).status_code == 429 and service.room.held == 0
+        assert client.post("/v1/features", content=good).status_code == 200
+    with running(settings(run, limits=Limits(seconds=2))) as (client, service):
+        monkeypatch.setattr("alexnet.serve.writing.text", lambda value: time.sleep(3) or "{}")
+        assert client.post("/v1/features", content=good).status_code == 503 and service.room.held == 0
+
+
+def test_a_long_answer_is_written_beside_the_others(served, good):
+    client, files = served[0], [("f", (str(i), good)) for i in range(32)]
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        began, times = time.perf_counter(), []
+        large = beside.submit(client.post, "/v1/features?layer=conv1", files=files)
+        while not large.done():
+            asked = time.perf_counter()
+            assert client.get("/healthz").status_code == 200
+            times.append(time.perf_counter() - asked)
+        whole = time.perf_counter() - began
+    assert large.result().status_code == 200 and max(times) < whole / 3
+
+
 def test_large_requests_do_not_push_ahead(served, good):
     """While somebody sends sixty-four large photographs at a time, a small question is answered soon."""
     client, stop, large = served[0], threading.Event(), picture_of(3_000, 2_250, quality=60)

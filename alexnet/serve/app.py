@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 
 import alexnet
 from alexnet.errors import Refused
-from alexnet.serve import documents, examples, inference
+from alexnet.serve import documents, examples, inference, writing
 from alexnet.serve.guard import Guard
 from alexnet.serve.problems import Problem, invalid
 from alexnet.serve.service import Service
@@ -127,13 +127,14 @@ def _predict(app, service):
     async def features(request: Request, layer: LAYER = None, name: NAME = "picture"):
         """What a layer makes of each picture: a row of numbers, for neighbours, clusters or classes of one's own."""
         used = layer or service.model.last_hidden
-        service.model.features(used)  # an unknown layer is refused before the body is read
-        found = await service.answers(request, service.features(used))
+        values = service.model.values(used)  # an unknown layer is refused before the body is read
 
-        def all_of_them():
-            return {"layer": used, "features": _listed(found, lambda name, told: {"path": name, "features": told[1].tolist()})}
+        def write(found):
+            each = _listed(found, lambda name, told: {"path": name, "features": told[1]})
+            return writing.text({"layer": used, "features": each})
 
-        return await answer(await asyncio.to_thread(all_of_them), large=True)
+        text = await service.long_answer(request, service.features(used), write, values=values)
+        return Response(text, media_type="application/json")
 
     @app.post("/v1/search", tags=["pictures"], **documents.SEARCH)
     async def search(request: Request, top: NEAREST = 6, name: NAME = "picture"):

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 import alexnet
-from alexnet.serve import bodies, documents
+from alexnet.serve import bodies, documents, writing
 from alexnet.serve.problems import Problem
 
 LABELS = 5
@@ -86,7 +86,7 @@ async def _rows(service, asked):
         row = await loaded.net.ask(square, deadline)
         return row, await loaded.features().ask(square, deadline) if "features" in wanted else None
 
-    found = await service.answered(asked.given, ask)
+    found = await service.answered(asked.given, ask, service.deadline())
     for name, told in found:
         if isinstance(told, Problem):
             raise Problem(told.status, f"{name}: {told.sentence}", reason="picture")
@@ -225,7 +225,7 @@ def written(loaded, name, asked, rows):
             if as_bytes:
                 blob = np.ascontiguousarray(array, "<f4").tobytes()
             else:
-                flat = array.reshape(-1).tolist()
+                flat = array.reshape(-1)
         told = {"name": output, "datatype": OUTPUTS[output], "shape": shape}
         if as_bytes:
             blobs.append(blob)
@@ -234,4 +234,4 @@ def written(loaded, name, asked, rows):
             told["data"] = flat
         outputs.append(told)
     answer = {"model_name": name, "model_version": "1", "outputs": outputs} | ({"id": asked.id} if asked.id is not None else {})
-    return json.dumps(answer).encode(), blobs
+    return writing.text(answer).encode(), blobs

@@ -5,6 +5,7 @@ import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,17 @@ class Model:
     def features(self, layer=None):
         """The Batcher of a layer's values; the last hidden one's unless named."""
         layer = layer or self.last_hidden
-        if layer not in self.names:
-            raise Problem(422, f"layer: {self.card['net']} has no layer {layer[:60]!r}; it has {', '.join(self.names)}.")
+        self.values(layer)  # or there is no such layer
         if layer not in self.layers:
             self.layers[layer] = Batcher(lambda squares: self.clf.layer(squares, layer), most=self.settings.batch,
                                          wait=self.settings.wait, thread=self.slow)
         return self.layers[layer]
+
+    def values(self, layer):
+        """How many of them a picture has there."""
+        if layer not in self.names:
+            raise Problem(422, f"layer: {self.card['net']} has no layer {layer[:60]!r}; it has {', '.join(self.names)}.")
+        return self.names[layer]
 
     @property
     def card(self):
@@ -66,7 +72,9 @@ class Model:
 
     @cached_property
     def names(self):
-        return [layer.name for layer in self.row.layers] + ["prob"]
+        """Layer -> how many values it makes of a picture."""
+        classes = len(self.clf.classes)
+        return {shape.layer.name: prod(shape.output) for shape in nets.shapes(self.row, classes)} | {"prob": classes}
 
     @cached_property
     def last_hidden(self):
@@ -109,8 +117,9 @@ class Model:
         known = ("note", "epoch", "errors", "temperature", "unknown_below", "size", "crop", "resampling")
         return {"name": self.name, "net": card["net"], "title": self.row.title, "licence": card.get("data", {}).get("licence"),
                 "engine": getattr(self.clf.engine, "name", str(self.clf._device)), "features": self.last_hidden,
-                "layers": self.names, "index": {"pictures": len(self.index)} if self.index is not None else None,
-                "limits": {name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "frames", "items", "seconds")},
+                "layers": list(self.names), "index": {"pictures": len(self.index)} if self.index is not None else None,
+                "limits": {name: getattr(self.settings.limits, name)
+                           for name in ("bytes", "pixels", "frames", "items", "values", "seconds")},
                 **{key: card[key] for key in known if key in card},
                 "classes": [{"index": i, "id": one.id, "name": one.name} for i, one in enumerate(self.clf.classes)]}
 
