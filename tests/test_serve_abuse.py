@@ -126,6 +126,24 @@ def test_malformed_multipart_and_json(served, good):
         assert honest(client.post("/v1/predict", content=deep, headers={"Content-Type": "application/json"})) in (400, 413, 422)
 
 
+def test_odd_names_and_numbers_are_data_too(served, good):
+    client, service = served
+    text, infer = base64.b64encode(good).decode(), f"/v2/models/{service.model.name}/infer"
+    headers = {"Content-Type": "application/json"}
+    sent = json.dumps({"pictures": [{"name": "half \ud800", "data": text}, {"name": "half \ud800", "data": "AAAA"}]})
+    for address, word in (("/v1/predict", "predictions"), ("/v1/features", "features"), ("/v1/explain", "explanations")):
+        found = client.post(address, content=sent, headers=headers)
+        assert honest(found) == 200 and [one["path"] for one in found.json()[word]] == ["half \\ud800"] * 2
+    asked = {"inputs": [{"name": "pictures", "datatype": "BYTES", "shape": [1], "data": [text]}]}
+    for length in ("²", "9" * 5_000, "-1", "+1", ""):
+        found = client.post(infer, json=asked, headers={"Inference-Header-Content-Length": length.encode("latin-1")})
+        assert honest(found) == 400 and len(found.content) < 1_000, length[:9]
+    for name, kind, shape in (("pictures", "BYTES", [10**3_000] * 2), ("pictures", "BYTES", [9] * 9_000),
+                              ("squares", "UINT8", [10**3_000, 64, 64, 3])):
+        found = client.post(infer, json={"inputs": [{"name": name, "datatype": kind, "shape": shape, "data": []}]})
+        assert honest(found) == 413 and len(found.content) < 1_000
+
+
 def test_odd_heads_and_half_requests(served):
     client, _ = served
     for sent in (b"", b"\r\n" * 50, b"GET", b"GET / HTTP/9.9\r\n\r\n", b"GET \xff HTTP/1.1\r\nHost: x\r\n\r\n",
