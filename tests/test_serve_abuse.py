@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import io
+import itertools
 import json
 import os
 import random
@@ -201,14 +202,25 @@ def test_a_flood_past_the_queue_is_asked_to_come_again(run, good):
         assert service.waiting == 0 and client.post("/v1/predict", content=good).status_code == 200
 
 
-def test_who_leaves_in_the_middle_leaves_nothing(served, good):
+def test_who_leaves_in_the_middle_leaves_nothing(served, good, capsys):
     client, service = served
-    for part in (0.1, 0.5, 0.999, 1):
+    for part, options in itertools.product((0.1, 0.5, 0.999, 1), (b"", b"?top=2")):
         with socket.create_connection((client.base_url.host, client.base_url.port)) as one:
-            head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good)
+            head = b"POST /v1/predict%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (options, len(good))
             one.sendall(head + good[: int(part * len(good))])
     time.sleep(0.5)
-    assert service.room.held == 0 and service.waiting == 0
+    assert service.room.held == 0 and service.waiting == 0 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", ["", "?top=2"])
+def test_what_nobody_foresaw_is_one_problem_and_one_traceback(served, good, options, monkeypatch, capsys):
+    client, service = served
+    monkeypatch.setattr(service, "answers", None)
+    found = client.post(f"/v1/predict{options}", content=good)
+    assert found.status_code == 500 and found.headers["content-type"] == "application/problem+json"
+    assert found.json()["detail"].startswith("this was not foreseen") and "no-store" in found.headers["cache-control"]
+    time.sleep(0.2)
+    assert capsys.readouterr().err.count("TypeError: 'NoneType'") == 1
 
 
 def test_the_values_of_an_answer_are_limited(run, good):

@@ -12,13 +12,14 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 
 import alexnet
 from alexnet.errors import Refused
 from alexnet.serve import documents, examples, inference, writing
 from alexnet.serve.guard import Guard
-from alexnet.serve.problems import Problem, invalid
+from alexnet.serve.problems import Problem, invalid, unforeseen
 from alexnet.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -42,6 +43,7 @@ def create(settings, *, loaded=None):
     handlers = {kind: _answered_as(problem_of, service) for kind, problem_of in PROBLEMS.items()}
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+    app.add_exception_handler(Exception, _answered_as(unforeseen, service))
     return Guard(_straight(app, handlers), service)
 
 
@@ -94,6 +96,7 @@ PROBLEMS = {  # kind of exception -> the problem that it is
     RequestValidationError: lambda error: invalid(error.errors()),
     Refused: lambda refusal: Problem(422, str(refusal)),
     HTTPException: _http,
+    ClientDisconnect: lambda error: Problem(400, "the body broke off: its sender has left.", reason="left"),
 }
 
 
