@@ -1,5 +1,6 @@
 """What hostile clients send to alexnet serve: no 5xx but honest 503s, no crash, nothing held, and healthy answers in between."""
 
+import asyncio
 import base64
 import concurrent.futures
 import io
@@ -7,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -24,7 +26,8 @@ from tests.test_serve_life import Slow, started
 pytest.importorskip("fastapi")
 
 from alexnet import classifier  # noqa: E402
-from alexnet.serve import model  # noqa: E402
+from alexnet.serve import decoding, model  # noqa: E402
+from alexnet.serve.problems import Problem  # noqa: E402
 from alexnet.serve.settings import Limits  # noqa: E402
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) (w) file closefile\nshowpage\n"
@@ -102,6 +105,36 @@ def test_bombs_are_defused_before_they_are_decoded(served):
         began = time.perf_counter()
         assert honest(client.post("/v1/predict", content=bomb)) in (400, 413, 422)
         assert time.perf_counter() - began < 20
+
+
+def test_decoders_that_are_ended_are_started_again(served):
+    client, service = served
+    sound = picture_of(40, 40, "GIF")
+    wanted = [client.post("/v1/predict", content=sound).json() for _ in service.decoder.children]
+    for child in service.decoder.children:
+        os.kill(child.process.pid, signal.SIGKILL)
+    time.sleep(0.3)
+    assert [client.post("/v1/predict", content=sound).json() for _ in service.decoder.children] == wanted
+
+
+def test_a_picture_that_ends_its_decoders_is_refused(monkeypatch):
+    started = []
+
+    async def start():
+        started.append(1)
+        return await asyncio.create_subprocess_exec("head", "-c9", stdin=-1, stdout=-1)
+
+    async def main():
+        child = decoding.Child()
+        monkeypatch.setattr(decoding, "start", start)
+        for process in (None, await start()):
+            started.clear()
+            child.process = process
+            with pytest.raises(Problem, match="gave up"):
+                await child.ask(bytes(99), 64, Limits())
+            assert len(started) == 1 and child.process is None
+
+    asyncio.run(main())
 
 
 def test_malformed_multipart_and_json(served, good):
