@@ -120,6 +120,15 @@ class Classifier:
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Ranked(self.classes[i].name, self.classes[i].id, int(i), float(probabilities[i])) for i in order]
 
+    def answer(self, name, probabilities, top=None):
+        """What predict tells of a picture with this row of probabilities."""
+        ranked = self.rank(probabilities, top)
+        return {
+            "path": predictions.as_text(name),
+            **({"unknown": True} if self.is_unknown(ranked) else {}),
+            "top": [{"index": one.index, "id": one.id, "name": one.name, "probability": one.probability} for one in ranked],
+        }
+
     def is_unknown(self, ranked):
         """Whether the likeliest class is too unlikely to be believed: below the threshold that `alexnet transfer` found."""
         return ranked[0].probability < self.card.get("unknown_below", 0)
@@ -239,15 +248,7 @@ def _answer(classifier, batch, top):
         if isinstance(square, str):
             yield {"path": predictions.as_text(path), "error": predictions.as_text(square)}
         else:
-            ranked = classifier.rank(next(rows), top)
-            yield {
-                "path": predictions.as_text(path),
-                **({"unknown": True} if classifier.is_unknown(ranked) else {}),
-                "top": [
-                    {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability}
-                    for one in ranked
-                ],
-            }
+            yield classifier.answer(path, next(rows), top)
 
 
 def paths(images):

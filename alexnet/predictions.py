@@ -28,8 +28,11 @@ def check(path, *, option, endings=ENDINGS):
 
 
 def as_text(name):
-    """A name of the source; bytes in it that are not UTF-8 stand escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A name of the source; what is not UTF-8 in it stands escaped."""
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character, as JSON may have it
+        return os.fspath(name).encode("utf-8", "backslashreplace").decode()
 
 
 def write(path, columns):

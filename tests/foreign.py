@@ -31,7 +31,7 @@ def kernels(columns=1, first=11, places=36, classes=7):
     return found
 
 
-def made(path, row, classes=7, seed=3, mean="image", temperature=1.3, size=None):
+def made(path, row, classes=7, seed=3, mean="image", temperature=1.3, size=None, **facts):
     """A weights file of ours with a slim net of this row."""
     row = widened(nets.row(row), WIDTHS)
     net, size = AlexNet(row, classes=classes, seed=seed), size or row.crop + 9
@@ -40,7 +40,8 @@ def made(path, row, classes=7, seed=3, mean="image", temperature=1.3, size=None)
         torch.nn.init.normal_(value, 0, (1.5 / inputs) ** 0.5, generator=torch.Generator().manual_seed(seed))
     middle = torch.rand((3, row.crop, row.crop) if mean == "image" else (3, 1, 1), generator=torch.Generator().manual_seed(1)) * 200
     named = [(f"n{i:04}", f"thing {i}") for i in range(classes)]
-    weights.write(path, net, middle, weights.card(net, classes=named, size=size, centring=mean, temperature=temperature))
+    card = weights.card(net, classes=named, size=size, centring=mean, temperature=temperature, **facts)
+    weights.write(path, net, middle, card)
     return path
 
 
@@ -60,3 +61,4 @@ def same(one, two):
     assert torch.equal(mean_a, mean_b) and mean_a.dtype == mean_b.dtype
     for key in ("classes", "size", "crop", "temperature", "centring"):
         assert card_a[key] == card_b[key], key
+    assert card_a.get("unknown_below") == card_b.get("unknown_below")

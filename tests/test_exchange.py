@@ -81,7 +81,7 @@ def test_ours_to_torchvision_and_back(tmp_path, mean, out):
 
 @pytest.mark.parametrize("row", ["single_tower", "as_run", "batchnorm"])
 def test_a_hub_folder_comes_back(tmp_path, row):
-    path = made(tmp_path / "ours.safetensors", row)
+    path = made(tmp_path / "ours.safetensors", row, unknown_below=0.3)
     one = alexnet.export(str(path), str(tmp_path / "hub"), to="hub")[0]
     config = json.loads((tmp_path / "hub" / "config.json").read_text())
     assert config["num_classes"] == 7 and config["label_names"][0] == "n0000" and config["label_descriptions"]["n0001"] == "thing 1"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from alexnet import answers, classifier
 from alexnet.errors import Misused, Refused
+from alexnet.evaluate import temperature
 from tests.serving import running, settings
 
 pytest.importorskip("fastapi")
@@ -79,6 +80,16 @@ def test_one_picture_is_bit_for_bit_what_predict_says(client, clf, photographs):
         assert client.post("/v1/predict", content=data).json() == wanted
         assert client.post("/v1/predict", content=data, headers={"Content-Type": "image/png"}).json() == wanted
     assert len(client.post("/v1/predict?top=16", content=data).json()["predictions"][0]["top"]) == 16
+
+
+def test_what_is_unknown_is_so_here_too(plain, photographs):
+    temperature.keep(plain, unknown_below=0.999)
+    clf, path = classifier.load(plain, device="cpu"), photographs[0]
+    wanted = expected(clf, path, "picture")
+    assert wanted["unknown"] is True
+    with running(settings(plain)) as (client, _):
+        assert client.post("/v1/predict", content=path.read_bytes()).json() == {"predictions": [wanted]}
+        assert client.get("/v1/model").json()["unknown_below"] == 0.999
 
 
 def test_every_kind_of_body_is_the_same_picture(client, clf, photographs):

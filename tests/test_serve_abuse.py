@@ -1,11 +1,14 @@
 """What hostile clients send to alexnet serve: no 5xx but honest 503s, no crash, nothing held, and healthy answers in between."""
 
+import asyncio
 import base64
 import concurrent.futures
 import io
+import itertools
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -23,7 +26,8 @@ from tests.test_serve_life import Slow, started
 pytest.importorskip("fastapi")
 
 from alexnet import classifier  # noqa: E402
-from alexnet.serve import model  # noqa: E402
+from alexnet.serve import decoding, model  # noqa: E402
+from alexnet.serve.problems import Problem  # noqa: E402
 from alexnet.serve.settings import Limits  # noqa: E402
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) (w) file closefile\nshowpage\n"
@@ -103,6 +107,36 @@ def test_bombs_are_defused_before_they_are_decoded(served):
         assert time.perf_counter() - began < 20
 
 
+def test_decoders_that_are_ended_are_started_again(served):
+    client, service = served
+    sound = picture_of(40, 40, "GIF")
+    wanted = [client.post("/v1/predict", content=sound).json() for _ in service.decoder.children]
+    for child in service.decoder.children:
+        os.kill(child.process.pid, signal.SIGKILL)
+    time.sleep(0.3)
+    assert [client.post("/v1/predict", content=sound).json() for _ in service.decoder.children] == wanted
+
+
+def test_a_picture_that_ends_its_decoders_is_refused(monkeypatch):
+    started = []
+
+    async def start():
+        started.append(1)
+        return await asyncio.create_subprocess_exec("head", "-c9", stdin=-1, stdout=-1)
+
+    async def main():
+        child = decoding.Child()
+        monkeypatch.setattr(decoding, "start", start)
+        for process in (None, await start()):
+            started.clear()
+            child.process = process
+            with pytest.raises(Problem, match="gave up"):
+                await child.ask(bytes(99), 64, Limits())
+            assert len(started) == 1 and child.process is None
+
+    asyncio.run(main())
+
+
 def test_malformed_multipart_and_json(served, good):
     client, draw = served[0], random.Random(1)
     form = httpx.Request("POST", "http://x", files={"a": ("cat.png", good), "b": ("é\r\n.png", good)})
@@ -124,6 +158,24 @@ def test_malformed_multipart_and_json(served, good):
     for deep in (b"[" * 9_000, b'{"a":' * 4_000, b'{"pictures": [' + b'"\\ud800",' * 60 + b'"x"]}',
                  b"\xff\xfe" * 99, b"1e999999", b"9" * 9_000):
         assert honest(client.post("/v1/predict", content=deep, headers={"Content-Type": "application/json"})) in (400, 413, 422)
+
+
+def test_odd_names_and_numbers_are_data_too(served, good):
+    client, service = served
+    text, infer = base64.b64encode(good).decode(), f"/v2/models/{service.model.name}/infer"
+    headers = {"Content-Type": "application/json"}
+    sent = json.dumps({"pictures": [{"name": "half \ud800", "data": text}, {"name": "half \ud800", "data": "AAAA"}]})
+    for address, word in (("/v1/predict", "predictions"), ("/v1/features", "features"), ("/v1/explain", "explanations")):
+        found = client.post(address, content=sent, headers=headers)
+        assert honest(found) == 200 and [one["path"] for one in found.json()[word]] == ["half \\ud800"] * 2
+    asked = {"inputs": [{"name": "pictures", "datatype": "BYTES", "shape": [1], "data": [text]}]}
+    for length in ("²", "9" * 5_000, "-1", "+1", ""):
+        found = client.post(infer, json=asked, headers={"Inference-Header-Content-Length": length.encode("latin-1")})
+        assert honest(found) == 400 and len(found.content) < 1_000, length[:9]
+    for name, kind, shape in (("pictures", "BYTES", [10**3_000] * 2), ("pictures", "BYTES", [9] * 9_000),
+                              ("squares", "UINT8", [10**3_000, 64, 64, 3])):
+        found = client.post(infer, json={"inputs": [{"name": name, "datatype": kind, "shape": shape, "data": []}]})
+        assert honest(found) == 413 and len(found.content) < 1_000
 
 
 def test_odd_heads_and_half_requests(served):
@@ -183,14 +235,59 @@ def test_a_flood_past_the_queue_is_asked_to_come_again(run, good):
         assert service.waiting == 0 and client.post("/v1/predict", content=good).status_code == 200
 
 
-def test_who_leaves_in_the_middle_leaves_nothing(served, good):
+def test_who_leaves_in_the_middle_leaves_nothing(served, good, capsys):
     client, service = served
-    for part in (0.1, 0.5, 0.999, 1):
+    for part, options in itertools.product((0.1, 0.5, 0.999, 1), (b"", b"?top=2")):
         with socket.create_connection((client.base_url.host, client.base_url.port)) as one:
-            head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good)
+            head = b"POST /v1/predict%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (options, len(good))
             one.sendall(head + good[: int(part * len(good))])
     time.sleep(0.5)
-    assert service.room.held == 0 and service.waiting == 0
+    assert service.room.held == 0 and service.waiting == 0 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", ["", "?top=2"])
+def test_what_nobody_foresaw_is_one_problem_and_one_traceback(served, good, options, monkeypatch, capsys):
+    client, service = served
+    monkeypatch.setattr(service, "answers", None)
+    found = client.post(f"/v1/predict{options}", content=good)
+    assert found.status_code == 500 and found.headers["content-type"] == "application/problem+json"
+    assert found.json()["detail"].startswith("this was not foreseen") and "no-store" in found.headers["cache-control"]
+    time.sleep(0.2)
+    assert capsys.readouterr().err.count("TypeError: 'NoneType'") == 1
+
+
+def test_the_values_of_an_answer_are_limited(run, good):
+    files = [("f", (str(i), good)) for i in range(4)]
+    with running(settings(run, limits=Limits(values=100_000))) as (client, service):
+        for layer, count in service.model.names.items():
+            row, = client.post(f"/v1/features?layer={layer}", content=good).json()["features"]
+            assert len(row["features"]) == count
+        assert client.post("/v1/features?layer=conv1", files=files[:3]).status_code == 200
+        found = client.post("/v1/features?layer=conv1", files=files)
+        assert honest(found) == 413 and "100,000 at most" in found.json()["detail"]
+        assert client.get("/v1/model").json()["limits"]["values"] == 100_000
+
+
+def test_a_long_answer_has_its_room_and_its_time(run, good, monkeypatch):
+    with running(settings(run, limits=Limits(memory=1_000_000))) as (client, service):
+        assert client.post("/v1/features?layer=conv1", content=good).status_code == 429 and service.room.held == 0
+        assert client.post("/v1/features", content=good).status_code == 200
+    with running(settings(run, limits=Limits(seconds=2))) as (client, service):
+        monkeypatch.setattr("alexnet.serve.writing.text", lambda value: time.sleep(3) or "{}")
+        assert client.post("/v1/features", content=good).status_code == 503 and service.room.held == 0
+
+
+def test_a_long_answer_is_written_beside_the_others(served, good):
+    client, files = served[0], [("f", (str(i), good)) for i in range(32)]
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        began, times = time.perf_counter(), []
+        large = beside.submit(client.post, "/v1/features?layer=conv1", files=files)
+        while not large.done():
+            asked = time.perf_counter()
+            assert client.get("/healthz").status_code == 200
+            times.append(time.perf_counter() - asked)
+        whole = time.perf_counter() - began
+    assert large.result().status_code == 200 and max(times) < whole / 3
 
 
 def test_large_requests_do_not_push_ahead(served, good):

@@ -148,6 +148,16 @@ def test_the_model_is_swapped_without_a_dropped_request(run, plain, other, photo
         assert {one.status_code for one in answers_of} == {200} and answers_of[0].json() == before != after
 
 
+def test_weights_that_are_replaced_on_disk_change_nothing_before_they_are_read_again(client, plain, other, photographs):
+    data = photographs[0].read_bytes()
+    with running(settings(plain)) as (its, _):
+        os.replace(other, plain)
+        for address in ("/v1/features", "/v1/explain?how=gradient"):
+            found = its.post(address, content=data)
+            assert found.status_code == 200 and found.json() == client.post(address, content=data).json(), found.text[:200]
+        assert its.get("/v1/kernels.png").content == client.get("/v1/kernels.png").content
+
+
 def test_counts_are_there_for_prometheus(client, photographs):
     client.post("/v1/predict", content=photographs[0].read_bytes())
     client.post("/v1/predict", content=b"nothing")

@@ -9,7 +9,7 @@ import numpy as np
 from alexnet import nets
 from alexnet.errors import Refused
 from alexnet.exchange import wire
-from alexnet.exchange.found import Found, beside, central, classes, enlarged, layout, whole, widened, widths, write_beside
+from alexnet.exchange.found import Found, beside, central, classes, enlarged, judged, layout, whole, widened, widths, write_beside
 from alexnet.nets import shapes
 from alexnet.nets.layers import Conv, Dense
 from alexnet.rundir import replace_file
@@ -47,7 +47,7 @@ def read(path, *, classes_file=None, mean=None, net=None):
     if not mean and not said:
         note += "; its mean picture was not given, so its mean colour stands in (--mean imagenet_mean.binaryproto)"
     found = Found(row, tensors, central(middle, row.crop, mean or path), said.get("size", 256), named,
-                  {"temperature": said.get("temperature", 1.0), "note": note})
+                  {**judged(said), "note": note})
     return whole(found, path)
 
 

@@ -98,7 +98,7 @@ def write_beside(path, found, **more):
     path = Path(path)
     files, said = [path.with_name(path.name + ".json")], {
         "classes": found.classes, "size": found.size, "crop": found.row.crop, "input_scale": found.row.input_scale,
-        "temperature": found.facts.get("temperature", 1.0), "mean": found.mean.reshape(3, -1).mean(1, dtype=np.float64).tolist(),
+        "temperature": 1.0, **judged(found.facts), "mean": found.mean.reshape(3, -1).mean(1, dtype=np.float64).tolist(),
         "row": found.row.spec(), **more}
     if found.mean.shape[1:] != (1, 1):
         files.append(path.with_name(path.name + ".mean.npy"))
@@ -125,6 +125,11 @@ def beside(path):
         raise Refused(f"{file}, which stands beside {path}, cannot be read ({' '.join(str(error).split())}): write it again, or "
                       "move it away.") from None
     return said
+
+
+def judged(facts):
+    """What of a card, or of what stands beside a file, an answer is judged by."""
+    return {key: facts[key] for key in ("temperature", "unknown_below") if key in facts}
 
 
 def classes(given, count, source):

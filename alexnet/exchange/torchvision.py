@@ -8,7 +8,7 @@ import numpy as np
 
 from alexnet import nets
 from alexnet.errors import Refused
-from alexnet.exchange.found import Found, beside, classes, layout, whole, widened, widths, write_beside
+from alexnet.exchange.found import Found, beside, classes, judged, layout, whole, widened, widths, write_beside
 from alexnet.rundir import replace_file
 
 NAMES = {"conv1": "features.0", "conv2": "features.3", "conv3": "features.6", "conv4": "features.8", "conv5": "features.10",
@@ -45,7 +45,7 @@ def of_arrays(given, source, *, classes_file=None, mean=None, said=None, std=Non
     outputs = len(tensors["fc8.bias"])
     named = said.get("classes") if said and not classes_file else classes(classes_file, outputs, source)
     found = Found(row, tensors, middle.astype(np.float32), said.get("size", 256), named,
-                  {"temperature": said.get("temperature", 1.0), "note": f"converted from {source}, in torchvision's layout"})
+                  {**judged(said), "note": f"converted from {source}, in torchvision's layout"})
     return whole(found, source)
 
 

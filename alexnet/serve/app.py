@@ -12,13 +12,14 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 
 import alexnet
 from alexnet.errors import Refused
-from alexnet.serve import documents, examples, inference
+from alexnet.serve import documents, examples, inference, writing
 from alexnet.serve.guard import Guard
-from alexnet.serve.problems import Problem, invalid
+from alexnet.serve.problems import Problem, invalid, unforeseen
 from alexnet.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -42,6 +43,7 @@ def create(settings, *, loaded=None):
     handlers = {kind: _answered_as(problem_of, service) for kind, problem_of in PROBLEMS.items()}
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+    app.add_exception_handler(Exception, _answered_as(unforeseen, service))
     return Guard(_straight(app, handlers), service)
 
 
@@ -94,6 +96,7 @@ PROBLEMS = {  # kind of exception -> the problem that it is
     RequestValidationError: lambda error: invalid(error.errors()),
     Refused: lambda refusal: Problem(422, str(refusal)),
     HTTPException: _http,
+    ClientDisconnect: lambda error: Problem(400, "the body broke off: its sender has left.", reason="left"),
 }
 
 
@@ -117,7 +120,7 @@ def _predict(app, service):
         found = await service.answers(request, service.probabilities)
 
         def all_of_them():
-            return {"predictions": _listed(found, lambda name, told: told[0].prediction(name, told[1], top))}
+            return {"predictions": _listed(found, lambda name, told: told[0].clf.answer(name, told[1], top))}
 
         if top * len(found) < MANY:
             return await answer(all_of_them())
@@ -127,13 +130,14 @@ def _predict(app, service):
     async def features(request: Request, layer: LAYER = None, name: NAME = "picture"):
         """What a layer makes of each picture: a row of numbers, for neighbours, clusters or classes of one's own."""
         used = layer or service.model.last_hidden
-        service.model.features(used)  # an unknown layer is refused before the body is read
-        found = await service.answers(request, service.features(used))
+        values = service.model.values(used)  # an unknown layer is refused before the body is read
 
-        def all_of_them():
-            return {"layer": used, "features": _listed(found, lambda name, told: {"path": name, "features": told[1].tolist()})}
+        def write(found):
+            each = _listed(found, lambda name, told: {"path": name, "features": told[1]})
+            return writing.text({"layer": used, "features": each})
 
-        return await answer(await asyncio.to_thread(all_of_them), large=True)
+        text = await service.long_answer(request, service.features(used), write, values=values)
+        return Response(text, media_type="application/json")
 
     @app.post("/v1/search", tags=["pictures"], **documents.SEARCH)
     async def search(request: Request, top: NEAREST = 6, name: NAME = "picture"):

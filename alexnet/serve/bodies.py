@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from email.message import Message
 from typing import NamedTuple
 
+from alexnet import predictions
 from alexnet.serve.problems import Problem
 
 ACCEPTED = "a picture's bytes (image/*), multipart/form-data, or application/json with base64"
@@ -47,8 +48,7 @@ class Room:
 
 async def read(request, limits, take):
     """The whole body, or a Problem; take(count) reserves room for what has arrived."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limits.bytes:
+    if (whole_number(request.headers.get("content-length", "")) or 0) > limits.bytes:
         if request.headers.get("expect", "").lower() != "100-continue":
             await discard(request)
         raise too_large(limits)
@@ -68,6 +68,11 @@ async def read(request, limits, take):
         await discard(request)
         raise too_large(limits)
     return b"".join(parts)
+
+
+def whole_number(text):
+    """What a header says in at most 18 plain digits, or None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def too_large(limits):
@@ -173,7 +178,8 @@ def of_json(body, limits):
         one = {"data": one} if isinstance(one, str) else one
         if not isinstance(one, dict) or not isinstance(one.get("data"), str) or not isinstance(one.get("name", ""), str):
             raise Problem(422, f"pictures[{place}] is not a picture: the shape is {SHAPE}.")
-        found.append(Given(one.get("name") or f"pictures[{place}]", unbase64(one["data"], f"pictures[{place}]")))
+        name = predictions.as_text(one.get("name") or f"pictures[{place}]")
+        found.append(Given(name, unbase64(one["data"], f"pictures[{place}]")))
     return found
 
 

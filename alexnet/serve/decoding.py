@@ -75,10 +75,10 @@ class Child:
 
     async def ask(self, data, size, limits):
         """-> (kind, answer): S a square, R refused, L too large."""
-        whole = False
+        whole, fresh = False, self.process is None
         try:
-            async with asyncio.timeout(limits.decoding + (0 if self.process else 10)):  # Python itself may start slowly
-                if not self.process:
+            async with asyncio.timeout(limits.decoding + (10 if fresh else 0)):  # Python itself may start slowly
+                if fresh:
                     self.process = await start()
                 head = (len(data), size, limits.pixels, limits.frames)
                 self.process.stdin.write(b"".join(number.to_bytes(8, "little") for number in head))
@@ -90,10 +90,12 @@ class Child:
         except TimeoutError:
             raise Problem(422, f"the picture takes longer than {limits.decoding:g} seconds to decode.", reason="decoding") from None
         except (EOFError, OSError):
-            raise unreadable("damaged: its decoder gave up") from None
+            if fresh:
+                raise unreadable("damaged: its decoder gave up") from None
         finally:
             if not whole:  # also when whoever asked was cancelled: half an answer must not reach the next
                 await self.end()
+        return await self.ask(data, size, limits)  # it was perhaps ended while it had nothing to do: a new one says
 
     async def end(self):
         process, self.process = self.process, None

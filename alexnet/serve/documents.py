@@ -13,7 +13,7 @@ WHY = {
     403: ("A page of another site asked.", "pages of other sites may not ask this service."),
     404: ("There is no such thing here.", "this service has no index; start it with --index INDEX."),
     408: ("The body came too slowly.", "the body did not arrive within 20 seconds."),
-    413: ("Too many bytes, pixels, frames or pictures.", "the body is larger than the 20,000,000 bytes that are read."),
+    413: ("Too many bytes, pixels, frames, pictures or values.", "the body is larger than the 20,000,000 bytes that are read."),
     415: ("This kind of body is not read.", "'text/plain' is not read."),
     421: ("The service does not answer under this name.", "the service does not answer under this name."),
     422: ("Something in the request is not valid.", "top: Input should be greater than or equal to 1."),

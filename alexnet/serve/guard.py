@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from alexnet.serve.problems import Problem
+from alexnet.serve.problems import Problem, unforeseen
 
 OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")  # without a key: they tell nothing else
 CLOSED = ("/v1", "/v2", "/metrics", "/openapi.json")
@@ -32,9 +32,11 @@ class Guard:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began, path, started = time.perf_counter(), scope["path"], []
+        began, path, started, whole = time.perf_counter(), scope["path"], [], False
 
         async def out(message):
+            nonlocal whole
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 started.append(message["status"])
                 present = {name for name, _ in message["headers"]}
@@ -51,11 +53,11 @@ class Guard:
             else:
                 await self.app(scope, receive, out)
         except Exception:
+            if started and not whole:
+                raise  # the server tells of it, and ends the connection
             traceback.print_exc(file=sys.stderr)
-            if started:
-                raise
-            problem = Problem(500, "this was not foreseen; the service's own log has the details.")
-            await problem.response(path)(scope, receive, out)
+            if not started:
+                await self._told(unforeseen()).response(path)(scope, receive, out)
         finally:
             self.count(scope, started, time.perf_counter() - began)
 

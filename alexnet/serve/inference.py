@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 import alexnet
-from alexnet.serve import bodies, documents
+from alexnet.serve import bodies, documents, writing
 from alexnet.serve.problems import Problem
 
 LABELS = 5
@@ -86,7 +86,7 @@ async def _rows(service, asked):
         row = await loaded.net.ask(square, deadline)
         return row, await loaded.features().ask(square, deadline) if "features" in wanted else None
 
-    found = await service.answered(asked.given, ask)
+    found = await service.answered(asked.given, ask, service.deadline())
     for name, told in found:
         if isinstance(told, Problem):
             raise Problem(told.status, f"{name}: {told.sentence}", reason="picture")
@@ -124,9 +124,9 @@ def _json(value):
 
 def read(body, length, loaded, limits):
     """The bytes of a request -> Asked."""
-    if length is not None and not (length.isdigit() and int(length) <= len(body)):
+    end = len(body) if length is None else bodies.whole_number(length)
+    if end is None or end > len(body):
         raise Problem(400, f"Inference-Header-Content-Length is {length[:20]!r}; the body has {len(body):,} bytes.")
-    end = int(length) if length is not None else len(body)
     asked, rest = bodies.loads(body[:end], NUMBERS), memoryview(body)[end:]
     inputs = asked.get("inputs") if isinstance(asked, dict) else None
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -163,9 +163,8 @@ def _tensor(tensor, rest, loaded, limits):
         return _squares(tensor, shape, rest if size is not None else None, loaded, limits)
     count = 1
     for side in shape:
-        count *= side
-    if count > limits.items:
-        raise Problem(413, f"{count} pictures are more than the {limits.items} of a request.", reason="items")
+        count = min(count * side, limits.items + 1)
+    _allowed(count, limits)
     data = _elements(rest, limits) if size is not None else tensor.get("data")
     if not isinstance(data, list) or len(data) != count:
         raise Problem(422, f"{name}: its data are not the {count} pictures of its shape.")
@@ -174,6 +173,11 @@ def _tensor(tensor, rest, loaded, limits):
     if not all(isinstance(one, str) for one in data):
         raise Problem(422, f"{name}: each of its data is a picture as base64.")
     return [bodies.Given(f"pictures[{i}]", bodies.unbase64(one, f"pictures[{i}]")) for i, one in enumerate(data)]
+
+
+def _allowed(count, limits):
+    if count > limits.items:
+        raise Problem(413, f"the shape says more pictures than the {limits.items} of a request.", reason="items")
 
 
 def _elements(rest, limits):
@@ -192,8 +196,7 @@ def _squares(tensor, shape, rest, loaded, limits):
     wanted = [loaded.size, loaded.size, 3]
     if len(shape) != 4 or shape[1:] != wanted:
         raise Problem(422, f"squares: its shape is [N, {loaded.size}, {loaded.size}, 3].")
-    if shape[0] > limits.items:
-        raise Problem(413, f"{shape[0]} pictures are more than the {limits.items} of a request.", reason="items")
+    _allowed(shape[0], limits)
     try:
         if rest is not None:
             whole = np.frombuffer(rest, np.uint8)
@@ -225,7 +228,7 @@ def written(loaded, name, asked, rows):
             if as_bytes:
                 blob = np.ascontiguousarray(array, "<f4").tobytes()
             else:
-                flat = array.reshape(-1).tolist()
+                flat = array.reshape(-1)
         told = {"name": output, "datatype": OUTPUTS[output], "shape": shape}
         if as_bytes:
             blobs.append(blob)
@@ -234,4 +237,4 @@ def written(loaded, name, asked, rows):
             told["data"] = flat
         outputs.append(told)
     answer = {"model_name": name, "model_version": "1", "outputs": outputs} | ({"id": asked.id} if asked.id is not None else {})
-    return json.dumps(answer).encode(), blobs
+    return writing.text(answer).encode(), blobs

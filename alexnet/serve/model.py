@@ -5,12 +5,13 @@ import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from alexnet import cards, classifier, nets, predictions
+from alexnet import classifier, nets, predictions
 from alexnet.errors import Refused
 from alexnet.serve.batching import Batcher
 from alexnet.serve.problems import Problem
@@ -28,12 +29,12 @@ def load(settings, counts=None):
     row = clf.probabilities(square)
     if row.shape != (1, len(clf.classes)) or not np.isfinite(row).all() or abs(float(row.sum()) - 1) > 1e-3:
         raise Refused(f"{settings.model or 'default'} does not answer with probabilities: train it again, or name another.")
-    index = None
+    features, index = clf.layer(square), None  # the net itself is read now: later its file may hold another
     if settings.index:
         from alexnet import search
 
         index = search.Index.open(settings.index, clf)
-        index.nearest(clf.layer(square), top=1)  # so that nobody waits for what this imports
+        index.nearest(features, top=1)  # so that nobody waits for what this imports
     return Model(clf, settings, index=index, counts=counts)
 
 
@@ -49,12 +50,17 @@ class Model:
     def features(self, layer=None):
         """The Batcher of a layer's values; the last hidden one's unless named."""
         layer = layer or self.last_hidden
-        if layer not in self.names:
-            raise Problem(422, f"layer: {self.card['net']} has no layer {layer[:60]!r}; it has {', '.join(self.names)}.")
+        self.values(layer)  # or there is no such layer
         if layer not in self.layers:
             self.layers[layer] = Batcher(lambda squares: self.clf.layer(squares, layer), most=self.settings.batch,
                                          wait=self.settings.wait, thread=self.slow)
         return self.layers[layer]
+
+    def values(self, layer):
+        """How many of them a picture has there."""
+        if layer not in self.names:
+            raise Problem(422, f"layer: {self.card['net']} has no layer {layer[:60]!r}; it has {', '.join(self.names)}.")
+        return self.names[layer]
 
     @property
     def card(self):
@@ -66,17 +72,13 @@ class Model:
 
     @cached_property
     def names(self):
-        return [layer.name for layer in self.row.layers] + ["prob"]
+        """Layer -> how many values it makes of a picture."""
+        classes = len(self.clf.classes)
+        return {shape.layer.name: prod(shape.output) for shape in nets.shapes(self.row, classes)} | {"prob": classes}
 
     @cached_property
     def last_hidden(self):
         return self.row.layers[-2].name
-
-    def prediction(self, name, row, top):
-        """The object of predict --json."""
-        ranked = self.clf.rank(row, top)
-        return {"path": predictions.as_text(name), "top": [
-            {"index": one.index, "id": one.id, "name": one.name, "probability": one.probability} for one in ranked]}
 
     def neighbours(self, features, top):
         """[[{"position", "distance", "id", "name", ...}, ...], ...] a row of features each."""
@@ -103,22 +105,21 @@ class Model:
     @cached_property
     def kernels(self):
         """The first layer's kernels as one PNG, or None where they are no pictures."""
-        with cards.WeightsFile(self.settings.model) as stored:
-            arrays = stored.arrays()
-        found = arrays.get(f"{self.row.layers[0].name}.weight")
+        found = self.clf.net.state_dict().get(f"{self.row.layers[0].name}.weight")
         if found is None or found.ndim != 4 or found.shape[1] != 3:
             return None
-        return _sheet(found)
+        return _sheet(found.float().cpu().numpy())
 
     @cached_property
     def described(self):
         """GET /v1/model: what it is, what it knows, how well, and under which licence."""
         card = self.card
-        known = ("note", "epoch", "errors", "temperature", "size", "crop", "resampling")
+        known = ("note", "epoch", "errors", "temperature", "unknown_below", "size", "crop", "resampling")
         return {"name": self.name, "net": card["net"], "title": self.row.title, "licence": card.get("data", {}).get("licence"),
                 "engine": getattr(self.clf.engine, "name", str(self.clf._device)), "features": self.last_hidden,
-                "layers": self.names, "index": {"pictures": len(self.index)} if self.index is not None else None,
-                "limits": {name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "frames", "items", "seconds")},
+                "layers": list(self.names), "index": {"pictures": len(self.index)} if self.index is not None else None,
+                "limits": {name: getattr(self.settings.limits, name)
+                           for name in ("bytes", "pixels", "frames", "items", "values", "seconds")},
                 **{key: card[key] for key in known if key in card},
                 "classes": [{"index": i, "id": one.id, "name": one.name} for i, one in enumerate(self.clf.classes)]}
 

@@ -24,6 +24,10 @@ class Problem(Exception):
         return Response(json.dumps(body), self.status, self.headers, "application/problem+json")
 
 
+def unforeseen(error=None):
+    return Problem(500, "this was not foreseen; the service's own log has the details.")
+
+
 def invalid(errors):
     """What a validator found -> one sentence."""
     first = errors[0]

@@ -4,7 +4,7 @@ decoded two at a time (so that a large request does not push ahead of a small on
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from alexnet.serve.decoding import Decoder
 from alexnet.serve.problems import Problem
 
 TURNS = 2  # pictures of one request that are decoded at once
+VALUE = 64  # bytes that a number of an answer takes while it is written
 
 
 class Service:
@@ -22,7 +23,8 @@ class Service:
         self.counts = Counts()
         self.model = loaded or model.load(settings, self.counts)
         self.room = bodies.Room(self.limits.memory)
-        self.decoder, self.looking = Decoder(self.limits), ThreadPoolExecutor(1, "maps")
+        self.decoder = Decoder(self.limits)
+        self.looking, self.writing = ThreadPoolExecutor(1, "maps"), ThreadPoolExecutor(1, "answers")
 
     # ---- a request -------------------------------------------------------------------------------------------------------
 
@@ -31,23 +33,41 @@ class Service:
         An answer is (the model that gave it, what it gave)."""
         with self.room.of_request() as take:
             given = await bodies.pictures(request, self.limits, take)
-            found = await self.answered(given, ask)
-        if isinstance(found[0][1], Problem) and all(isinstance(answer, Problem) for _, answer in found):
-            raise found[0][1]  # one status for the request: that of its first picture
-        return found
+            return _some(await self.answered(given, ask, self.deadline()))
 
-    async def answered(self, given, ask):
-        deadline = asyncio.get_running_loop().time() + self.limits.seconds
+    async def long_answer(self, request, ask, write, *, values):
+        """What write(those of answers) makes in a thread, which has its room and its time too. values: numbers that a picture's
+        answer is."""
+        with self.room.of_request() as take:
+            given = await bodies.pictures(request, self.limits, take)
+            if len(given) * values > self.limits.values:
+                raise Problem(413, f"this layer makes {values:,} values of a picture, and an answer has {self.limits.values:,} at "
+                              "most: send fewer pictures at once, or run `alexnet features`.", reason="values")
+            take(len(given) * values * VALUE)
+            deadline = self.deadline()
+            found = _some(await self.answered(given, ask, deadline))
+            async with self.until(deadline):
+                return await asyncio.get_running_loop().run_in_executor(self.writing, write, found)
+
+    async def answered(self, given, ask, deadline):
         loaded, turns = self.model, asyncio.Semaphore(TURNS)
         with self.admitted(len(given)):
-            try:
-                async with asyncio.timeout_at(deadline):
-                    jobs = [self._one(one, ask, loaded, turns, deadline) for one in given]
-                    answers = [await jobs[0]] if len(jobs) == 1 else await asyncio.gather(*jobs)
-            except TimeoutError:
-                raise Problem(503, f"no answer within {self.limits.seconds:g} seconds: the service is busy.",
-                              reason="deadline") from None
+            async with self.until(deadline):
+                jobs = [self._one(one, ask, loaded, turns, deadline) for one in given]
+                answers = [await jobs[0]] if len(jobs) == 1 else await asyncio.gather(*jobs)
         return [(one.name, answer) for one, answer in zip(given, answers)]
+
+    def deadline(self):
+        return asyncio.get_running_loop().time() + self.limits.seconds
+
+    @asynccontextmanager
+    async def until(self, deadline):
+        try:
+            async with asyncio.timeout_at(deadline):
+                yield
+        except TimeoutError:
+            raise Problem(503, f"no answer within {self.limits.seconds:g} seconds: the service is busy.",
+                          reason="deadline") from None
 
     async def _one(self, one, ask, loaded, turns, deadline):
         try:
@@ -116,3 +136,10 @@ class Service:
 
     async def close(self):
         await self.decoder.close()
+
+
+def _some(found):
+    """As found, unless no picture was answered: one status for the request then, that of its first picture."""
+    if isinstance(found[0][1], Problem) and all(isinstance(answer, Problem) for _, answer in found):
+        raise found[0][1]
+    return found

@@ -9,6 +9,7 @@ class Limits:
     pixels: int = 100_000_000  # of a picture
     frames: int = 1_000  # of an animation, though only the first is looked at
     items: int = 64  # pictures in a request
+    values: int = 2_000_000  # of a layer, in an answer as JSON
     seconds: float = 10.0  # from a body that is there to its answer
     sending: float = 20.0  # for a client to send its body
     decoding: float = 5.0  # for an odd picture, which is decoded in a process of its own

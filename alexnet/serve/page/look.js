@@ -2,7 +2,7 @@
 import { at, bars, capital, make, percent, short, trouble } from "./draw.js";
 import { shown, told } from "./ask.js";
 
-let model = null, current = null, turn = 0;
+let model = null, current = null, turn = 0, presses = 0;
 const sheet = [];
 
 export function start(described) {
@@ -64,12 +64,13 @@ function answer(one, picked = 0) {
 }
 
 async function explain(place, mine, show = false) {
-  const picture = current, index = picture.one.top[place].index;
+  const picture = current, index = picture.one.top[place].index, press = ++presses;
+  const late = () => mine !== turn || press !== presses;  // another picture, or another bar of this one
   picture.looks = picture.looks || {};
   at("working").hidden = false;
   try {
     const look = picture.looks[index] = picture.looks[index] || (await told(`/v1/explain?index=${index}`, { body: picture.file })).explanations[0];
-    if (mine !== turn) return;
+    if (late()) return;
     Object.assign(at("seen"), { src: look.square, alt: `The ${model.size} by ${model.size} pixels that it is given` });
     at("over").setAttribute("aria-label", `Where it looked for ${short(look.name)}: the rest is faded`);
     for (const id of ["faded", "lit"]) at(id).src = at("photo").naturalWidth ? picture.url : look.square;
@@ -78,9 +79,9 @@ async function explain(place, mine, show = false) {
     if (show) document.querySelector("[name=view][value=over]").checked = true;
     view(document.querySelector("[name=view]:checked").value);
   } catch (error) {
-    if (mine === turn) trouble(error);
+    if (!late()) trouble(error);
   } finally {
-    if (mine === turn) at("working").hidden = true;
+    if (!late()) at("working").hidden = true;
   }
 }
 
@@ -91,14 +92,18 @@ function view(which) {
 
 async function neighbours(picture, mine) {
   if (!model.index) return;
-  const found = (await told("/v1/search?top=6", { body: picture.file })).results[0].neighbours;
-  if (mine !== turn) return;
-  at("neighbours").replaceChildren(...found.map((one) => {
-    const image = make("img", { alt: "", loading: "lazy" }), name = short(one.class || one.file);
-    shown(`/v1/index/${one.position}.png`).then((url) => { image.src = url; image.onload = () => URL.revokeObjectURL(url); }, () => {});
-    return make("li", {}, make("figure", { title: `${name}, at a distance of ${one.distance.toFixed(2)}` }, image, make("figcaption", { textContent: name })));
-  }));
-  at("near").hidden = false;
+  try {
+    const found = (await told("/v1/search?top=6", { body: picture.file })).results[0].neighbours;
+    if (mine !== turn) return;
+    at("neighbours").replaceChildren(...found.map((one) => {
+      const image = make("img", { alt: "", loading: "lazy" }), name = short(one.class || one.file);
+      shown(`/v1/index/${one.position}.png`).then((url) => { image.src = url; image.onload = () => URL.revokeObjectURL(url); }, () => {});
+      return make("li", {}, make("figure", { title: `${name}, at a distance of ${one.distance.toFixed(2)}` }, image, make("figcaption", { textContent: name })));
+    }));
+    at("near").hidden = false;
+  } catch (error) {
+    if (mine === turn) trouble(error);
+  }
 }
 
 async function many(files) {
