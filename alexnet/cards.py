@@ -3,6 +3,7 @@ weights.py has the same file as a net."""
 
 import json
 import os
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def write_found(path, found):
     made = card(found.row, classes=found.classes, size=found.size, centring="colour" if found.mean.shape[1:] == (1, 1) else "image")
     kept = ("recipe", "data", "errors", "epoch", "note", "temperature", "unknown_below")
     made |= {key: value for key, value in found.facts.items() if key in kept}
-    content = save({**found.tensors, "mean": found.mean}, metadata={"card": json.dumps(made, ensure_ascii=False)})
+    content = save({**found.tensors, "mean": found.mean}, metadata={"card": json.dumps(made)})
     replace_file(Path(path), content)
     return made
 
@@ -112,10 +113,12 @@ def same_classes(card, split, what):
 
 
 class WeightsFile:
-    """with WeightsFile(model) as stored: opened once, so that a run which puts a newer file in its place mixes nothing up."""
+    """with WeightsFile(model) as stored: opened once, so that a run which puts a newer file in its place mixes nothing up. kept: it
+    stays open, and `with stored.again():` reads the same weights though another file has their place by then. Windows lets nobody
+    replace an open file: there it is closed, and opened again."""
 
-    def __init__(self, model=None):
-        self.path = find(model)
+    def __init__(self, model=None, *, kept=False):
+        self.path, self.kept = find(model), kept and os.name != "nt"
 
     def __enter__(self):
         self.file = open(self.path, "rb")
@@ -128,7 +131,20 @@ class WeightsFile:
         return self
 
     def __exit__(self, *error):
-        self.file.close()
+        if not self.kept or error[0]:
+            self.file.close()
+
+    @contextmanager
+    def again(self):
+        if not self.kept:
+            self.file = open(self.path, "rb")
+        try:
+            if digest(self.file, self.start) != self.digest:
+                raise Refused(f"{self.path} holds other weights than when it was loaded: load it again.")
+            yield self
+        finally:
+            if not self.kept:
+                self.file.close()
 
     def _header(self):
         whole = os.fstat(self.file.fileno()).st_size

@@ -44,10 +44,10 @@ class Classifier:
     """clf("cat.jpg") -> [Ranked, ...] of all classes, the likeliest first; a list of pictures -> a list of such lists.
     A picture is a path, encoded bytes, a PIL image or a uint8 array (H, W, 3)."""
 
-    def __init__(self, net, mean, card, *, device, engine=None, read=None, digest=None):
-        """engine: what answers in the net's place; read() then gives (net, mean, card) when the net itself is wanted. digest:
+    def __init__(self, net, mean, card, *, device, engine=None, stored=None, digest=None):
+        """engine: what answers in the net's place; the net itself is read from the weights file `stored` when it is wanted. digest:
         one name for the weights."""
-        self.card, self.engine, self._given, self._read, self._device = card, engine, (net, mean), read, device
+        self.card, self.engine, self._given, self.stored, self._device = card, engine, (net, mean), stored, device
         self.digest = digest
         self.classes = [Label(*entry) for entry in card["classes"]]
 
@@ -56,8 +56,14 @@ class Classifier:
         """The net on its device, with its mean and temperature."""
         from alexnet.evaluate.passes import Member
 
-        net, mean = self._read()[:2] if self._read else self._given
+        net, mean = self._read() if self.stored else self._given
         return Member(net, mean, self.card["temperature"], device=self.device)
+
+    def _read(self):
+        from alexnet import weights
+
+        with self.stored.again():
+            return weights.of(self.stored)[:2]
 
     @property
     def net(self):
@@ -75,9 +81,8 @@ class Classifier:
         return torch.device(self._device)
 
     def __call__(self, pictures, *, top=None):
-        many = _pictures(pictures)
-        ranked = [self.rank(row, top) for squares in self._batches(many) for row in self.probabilities(squares)]
-        return ranked if many is pictures else ranked[0]
+        ranked = [self.rank(row, top) for squares in self._batches(_pictures(pictures)) for row in self.probabilities(squares)]
+        return ranked if _several(pictures) else ranked[0]
 
     def square(self, picture_given):
         """Bytes or whatever else to the square that the net was trained on: uint8 (size, size, 3)."""
@@ -122,11 +127,12 @@ class Classifier:
 
     def answer(self, name, probabilities, top=None):
         """What predict tells of a picture with this row of probabilities."""
-        ranked = self.rank(probabilities, top)
+        ranked, text = self.rank(probabilities, top), predictions.as_text
         return {
             "path": predictions.as_text(name),
             **({"unknown": True} if self.is_unknown(ranked) else {}),
-            "top": [{"index": one.index, "id": one.id, "name": one.name, "probability": one.probability} for one in ranked],
+            "top": [{"index": one.index, "id": text(one.id), "name": text(one.name), "probability": one.probability}
+                    for one in ranked],
         }
 
     def is_unknown(self, ranked):
@@ -149,10 +155,12 @@ class Classifier:
 
 
 def _pictures(given):
-    """One picture becomes a list of one; a list stays the same object."""
-    if isinstance(given, list | tuple):
-        return given
-    return list(given) if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
+    """One picture becomes a list of one."""
+    return list(given) if _several(given) else [given]
+
+
+def _several(given):
+    return isinstance(given, list | tuple) or (isinstance(given, np.ndarray) and given.ndim == 4)
 
 
 def load(model=None, *, device="auto", precision="auto"):
@@ -165,22 +173,13 @@ def load(model=None, *, device="auto", precision="auto"):
 
         device = pick(device)
         if device.type != "cpu":
+            from alexnet import weights
+
             with cards.WeightsFile(model) as stored:
-                return Classifier(*_unchanged(stored.path, stored.digest), device=device, digest=stored.digest)
-    with cards.WeightsFile(model) as stored:
-        engine, digest = engines.of(stored, precision=precision), stored.digest
-        return Classifier(None, None, stored.card, device="cpu", engine=engine, digest=digest,
-                          read=lambda: _unchanged(stored.path, digest))
-
-
-def _unchanged(path, digest):
-    """(net, mean, card) of the very weights that the engine was made from."""
-    from alexnet import weights
-
-    with cards.WeightsFile(path) as stored:
-        if stored.digest != digest:
-            raise Refused(f"{path} holds other weights than when it was loaded: load it again.")
-    return weights.read(path)
+                return Classifier(*weights.of(stored), device=device, digest=stored.digest)
+    with cards.WeightsFile(model, kept=True) as stored:
+        engine = engines.of(stored, precision=precision)
+        return Classifier(None, None, stored.card, device="cpu", engine=engine, digest=stored.digest, stored=stored)
 
 
 def predict(
@@ -237,7 +236,7 @@ def _read(classifier, path, error):
     """The square, or the sentence that says why there is none."""
     try:
         return error or classifier.square(Path(path))
-    except (Refused, OSError, MemoryError) as refusal:
+    except (Refused, OSError, MemoryError, ValueError) as refusal:  # ValueError: a path with a zero byte in it
         return str(refusal) or "there is not enough memory to read it"
 
 

@@ -67,6 +67,8 @@ def check(forms, *, tensor, upload):
 def places(forms, out):
     """OUT itself for one format when it is called like one, or for a hub folder; else a name in the folder OUT for each."""
     out = Path(out)
+    if file := next((parent for parent in out.parents if parent.is_file()), None):
+        raise Refused(f"{out} cannot be made: {file} is a file and no folder.")
     if len(forms) == 1 and (forms[0] == "hub" or out.suffix.lower() in ENDINGS.get(forms[0], ()) or
                             (forms[0] == "original" and not out.is_dir())):
         if out.parent != Path(""):

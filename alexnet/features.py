@@ -41,7 +41,8 @@ def features(
             names.append(predictions.as_text(path))
     units = next((len(row) for row in rows if row is not None), 0)
     if not units:
-        raise Refused(f"none of the {len(names):,} pictures can be read ({errors[0]}): name others.")
+        raise Refused(f"none of the {len(names):,} pictures can be read ({errors[0]}): name others." if names else
+                      "features was given no picture: name files, folders or globs, or write paths to its stdin.")
     table = np.full((len(rows), units), np.nan, np.float32)
     for row, found in zip(table, rows):
         row[:] = np.nan if found is None else found

@@ -5,6 +5,7 @@ those of its feed, with a stopwatch in between: nothing is done here in a second
 
 import importlib.util
 import io
+import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,7 @@ def photographs(folder):
         about = f"{len(encoded)} embedded photographs, made {PHOTOGRAPH} pixels on the shorter side, JPEG, out of the page cache"
     else:
         files = [path for path, refused in paths([folder]) if not refused]
+        files = [path for path in files if os.access(path, os.R_OK)]
         files = files[:: max(len(files) // SAMPLED, 1)][:SAMPLED]
         began = time.perf_counter()
         every = [picture.read(file) for file in files]

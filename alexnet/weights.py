@@ -34,7 +34,7 @@ def pack(net, mean, card, *, dtype=None):
         elif dtype and dtype != torch.int8 and value.is_floating_point():
             value = value.to(dtype)
         tensors[name] = value.contiguous()
-    return save(tensors, metadata={"card": json.dumps(card, ensure_ascii=False)})
+    return save(tensors, metadata={"card": json.dumps(card)})
 
 
 def write(path, net, mean, card, *, dtype=None):
@@ -44,8 +44,13 @@ def write(path, net, mean, card, *, dtype=None):
 def read(model=None):
     """(net in eval mode, mean, card). model: a run folder, a weights file, the name of one that ships."""
     with WeightsFile(model) as stored:
-        path, found = stored.path, stored.card
-        tensors = {name: torch.from_numpy(value) for name, value in stored.arrays().items()}
+        return of(stored)
+
+
+def of(stored):
+    """The same of an opened WeightsFile."""
+    path, found = stored.path, stored.card
+    tensors = {name: torch.from_numpy(value) for name, value in stored.arrays().items()}
     mean = tensors.pop("mean").clone()
     net = AlexNet(nets.from_spec(found["row"]), classes=len(found["classes"]), seed=0)
     own = net.state_dict()

@@ -128,6 +128,7 @@ def test_a_folder_of_pictures_is_read(tmp_path):
     for number in range(3):
         draw(tmp_path / f"{number}.png", side=80)
     (tmp_path / "9.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
     encoded, about, found = stages.photographs(str(tmp_path))
     assert encoded[1] == (tmp_path / "1.png").read_bytes() and about["count"] == 3 and found["read"]["pictures"] == 4
     assert "disk" in about["what"]

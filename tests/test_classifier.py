@@ -171,3 +171,28 @@ def test_the_square_is_the_one_of_prepare(clf, store, pictures):
     for place in (0, 7):
         np.testing.assert_array_equal(picture.square(pictures / split.names[place], 64), split.pictures([place])[0])
         np.testing.assert_array_equal(clf.square(pictures / split.names[place]), split.pictures([place])[0])
+
+
+def test_a_batch_in_an_array_is_many_pictures(clf, pictures):
+    squares = np.stack([clf.square(path) for path in sorted((pictures / "train").rglob("*.png"))[:3]])
+    assert clf(squares, top=2) == clf(list(squares), top=2) == [clf(one, top=2) for one in squares]
+
+
+def test_a_zero_byte_in_a_path_is_that_paths_error(run, cat, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{cat}\nan\0odd.png\n{cat}\n".encode())))
+    found = alexnet.predict("-", model=run)
+    assert [list(one) for one in found] == [["path", "top"], ["path", "error"], ["path", "top"]] and "null" in found[1]["error"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(Refused, match="was given no picture"):
+        alexnet.features("-", model=run, out=tmp_path / "none.npy")
+
+
+def test_a_class_whose_name_is_no_text_is_kept_and_told_escaped(run, cat, tmp_path):
+    from alexnet import weights
+
+    net, mean, card = weights.read(run)
+    name = os.fsdecode(b"caf\xe9")
+    weights.write(tmp_path / "odd.safetensors", net, mean, {**card, "classes": [[name, name]] * len(card["classes"])})
+    found = alexnet.predict(cat, model=tmp_path / "odd.safetensors", out=tmp_path / "odd.jsonl", top=1)
+    assert found[0]["top"][0]["name"] == "caf\\xe9" and "caf\\\\xe9" in (tmp_path / "odd.jsonl").read_text()
+    assert alexnet.load(tmp_path / "odd.safetensors").classes[0].id == name

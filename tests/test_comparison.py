@@ -85,3 +85,5 @@ def test_what_cannot_be_told_is_said():
     assert "is about 1.70 points" in found["verdict"]  # 40 to 23 is the first split of 63 with p below 0.05
     assert stats.binomtest(23, 63).pvalue < 0.05 < stats.binomtest(24, 63).pvalue
     assert "the second is better" in comparison.compare(made(0, 20, 5, 5), np.zeros((2, 30)), names=["A", "A"])["verdict"]
+    alone = comparison.compare(made(1, 0, 0, 0), np.zeros((2, 1)), names=["A", "B"])
+    assert "so few could show none at all" in alone["verdict"] and "points" not in alone["verdict"]

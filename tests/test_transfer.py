@@ -12,8 +12,9 @@ import alexnet
 from alexnet import cards, classifier, cli, features, nets, transfer, weights
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
+from alexnet.evaluate import temperature
 from alexnet.net import AlexNet
-from alexnet.transfer import probe
+from alexnet.transfer import finishing, probe
 
 
 def clouds(count, seed, noise=1.0):
@@ -205,3 +206,24 @@ def test_two_classes_of_ten_and_one_class(run, pictures, tmp_path):
     shutil.rmtree(tmp_path / "two" / names[0])
     with pytest.raises(Refused, match="one class only"):
         transfer.transfer(str(tmp_path / "two"), out=str(tmp_path / "one"), from_=str(run), probe_only=True, holdout=0.3)
+
+
+def test_where_all_is_right_the_temperature_stays_1(own, monkeypatch, tmp_path):
+    """The fit has no end then: a net that is sure of everything could call nothing unknown."""
+    top, _ = own
+    shutil.copytree(top / "run", tmp_path / "run")
+    model, kept = tmp_path / "run" / "checkpoints" / "best" / "weights.safetensors", finishing.evaluate
+
+    def fitted(model, **given):
+        temperature.keep(model, temperature.COLDEST)
+        return kept(model, store=given["store"], split=given["split"])
+
+    monkeypatch.setattr(finishing, "evaluate", fitted)
+    assert finishing.calibrated(model, str(top / "run" / "store"), "tune")["temperature"] == 1.0
+
+
+def test_a_previous_model_of_other_classes_is_refused_before_the_work(own, run, tmp_path):
+    top, _ = own
+    with pytest.raises(Refused, match="was trained on other classes"):
+        transfer.transfer(str(top / "run" / "store"), out=str(tmp_path / "new"), from_=str(run), previous=str(run))
+    assert not (tmp_path / "new" / "features").exists()

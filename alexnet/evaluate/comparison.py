@@ -40,8 +40,11 @@ def verdict(found):
         said = (f"{name} is better: {100 * abs(found['top1_difference']):.2f} points less top-1 error "
                 f"({100 * low:.2f} to {100 * high:.2f}), {chance}")
     else:
-        said = (f"no difference in top-1 error that {pictures:,} pictures can show ({chance}); the smallest they could, with as "
-                f"many disagreements, is about {100 * found['smallest_difference']:.2f} points")
+        said = f"no difference in top-1 error that {pictures:,} pictures can show ({chance}); "
+        if found["smallest_difference"] > 1:
+            said += "so few could show none at all"
+        else:
+            said += f"the smallest they could, with as many disagreements, is about {100 * found['smallest_difference']:.2f} points"
     low, high = found["log_loss_difference_interval"]
     if low > 0 or high < 0:
         place = 0 if low > 0 else 1

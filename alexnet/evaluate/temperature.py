@@ -81,7 +81,7 @@ def with_facts(content, **facts):
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     card = {**json.loads(header["__metadata__"]["card"]), **facts}
-    header["__metadata__"]["card"] = json.dumps(card, ensure_ascii=False)
+    header["__metadata__"]["card"] = json.dumps(card)
     written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     written += b" " * (-len(written) % 8)  # the tensors begin at a multiple of 8
     return len(written).to_bytes(8, "little") + written + content[end:]

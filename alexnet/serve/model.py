@@ -29,12 +29,12 @@ def load(settings, counts=None):
     row = clf.probabilities(square)
     if row.shape != (1, len(clf.classes)) or not np.isfinite(row).all() or abs(float(row.sum()) - 1) > 1e-3:
         raise Refused(f"{settings.model or 'default'} does not answer with probabilities: train it again, or name another.")
-    features, index = clf.layer(square), None  # the net itself is read now: later its file may hold another
+    index = None
     if settings.index:
         from alexnet import search
 
         index = search.Index.open(settings.index, clf)
-        index.nearest(features, top=1)  # so that nobody waits for what this imports
+        index.nearest(clf.layer(square), top=1)  # so that nobody waits for what this imports
     return Model(clf, settings, index=index, counts=counts)
 
 
@@ -105,10 +105,13 @@ class Model:
     @cached_property
     def kernels(self):
         """The first layer's kernels as one PNG, or None where they are no pictures."""
-        found = self.clf.net.state_dict().get(f"{self.row.layers[0].name}.weight")
-        if found is None or found.ndim != 4 or found.shape[1] != 3:
-            return None
-        return _sheet(found.float().cpu().numpy())
+        name = f"{self.row.layers[0].name}.weight"
+        if self.clf.stored:
+            with self.clf.stored.again() as stored:
+                found = stored.arrays().get(name)
+        else:
+            found = self.clf.net.state_dict()[name].float().cpu().numpy()
+        return _sheet(found) if found is not None and found.ndim == 4 and found.shape[1] == 3 else None
 
     @cached_property
     def described(self):

@@ -53,6 +53,8 @@ def transfer(
     rundir.RunDir(out).write("config.json", {"transfer": asked, "store": store})
     parts = {name: stores.open_split(store, name) for name in ("train", tune, "val")}
     _check(parts["train"])
+    if previous:
+        cards.same_classes(cards.read_card(previous), parts["val"], previous)
     if backbone and not from_:
         _warn(backbone.card)
     found = {"classes": len(parts["train"].classes), "images": {name: len(part) for name, part in parts.items()},
