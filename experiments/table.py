@@ -106,9 +106,9 @@ def beforehand(row):
 BESIDE = (  # table, model, the CNN it is set beside, result files, how the row of ours begins and what else it says
     (1, "sparse coding", "CNN", "rivals", "", "sparse coding"),
     (1, "SIFT + FVs", "CNN", "rivals", "", "fisher"),
-    (2, "5 CNNs", "1 CNN", "claim-07-ensembles", "one ensemble of 5 designs, plain", ""),
+    (2, "5 CNNs", "1 CNN", "claim-07-ensembles", "", "of 5 designs, plain"),
     (2, "1 CNN*", "1 CNN", "claim-08-pretraining", "six, pre-trained, all (", ""),
-    (2, "7 CNNs*", "1 CNN", "claim-07-ensembles", "one ensemble of 5 designs and a pair", "plain"),
+    (2, "7 CNNs*", "1 CNN", "claim-07-ensembles", "", "of 5 designs and a pair pre-trained on other classes, plain"),
 )
 
 
