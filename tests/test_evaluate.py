@@ -214,17 +214,20 @@ def test_files_are_refused_before_the_work(run, store, tmp_path, monkeypatch):
         alexnet.evaluate(run, store, save_predictions=str(tmp_path / "rows.parquet"))
 
 
-def test_refused_pictures_are_named(run, store, tmp_path):
+def test_refused_pictures_are_named(run, store, tmp_path, capsys):
     shutil.copytree(store, tmp_path / "store")
-    lines = [{"path": f"val/{k}\udcff.png", "reason": "truncated"} for k in range(7)]
+    lines = [{"path": "val/like.png", "reason": "near duplicate of a.png, which is in train", "left_out": True}]
+    lines += [{"path": f"val/{k}\udcff.png", "reason": "truncated"} for k in range(7)]
     file, card = tmp_path / "store/val/refused.jsonl", tmp_path / "store/val/store.json"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     facts = json.loads(card.read_text())
     facts["files"]["refused.jsonl"]["bytes"] = file.stat().st_size
     card.write_text(json.dumps({**facts, "refused": 7}))
     answer = alexnet.evaluate(run, tmp_path / "store")
-    assert answer["refused"] == 7 and answer["images"] == 48
+    assert (answer["refused"], answer["left_out"], answer["images"]) == (7, 1, 48)
     assert answer["refused_pictures"] == [{"path": f"val/{k}\\xff.png", "reason": "truncated"} for k in range(5)]
+    show_evaluate(answer)
+    assert "7 refused and not counted, 1 left out that look like pictures of train" in capsys.readouterr().out
 
 
 def test_weights_of_another_torch_are_said(run, store, tmp_path):

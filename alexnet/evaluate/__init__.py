@@ -55,8 +55,9 @@ def evaluate(
     with Progress("evaluating", len(part)) as bar:
         before, now = measured(members, feed, shares + alone, fits=fits, views=views, tell=bar.advance)
     each = now[len(shares):]
-    answer = {**summary(now[0]), "refused": part.refused, "views": views, "models": [str(model) for model in models],
-              "split": split, "precision": "float32", "refused_pictures": findings.refused(part),
+    answer = {**summary(now[0]), "refused": part.refused, "left_out": part.left_out, "views": views,
+              "models": [str(model) for model in models], "split": split, "precision": "float32",
+              "refused_pictures": findings.refused(part),
               "temperatures": [fit.all for fit in fits or ()] or [member.temperature for member in members],
               **findings.several(models, [summary(seen) for seen in each])}
     if other:
