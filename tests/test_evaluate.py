@@ -103,6 +103,20 @@ def test_a_figure_on_the_split_it_was_chosen_on_says_so(run, store, plain):
     assert "note" not in alexnet.evaluate(plain, store)
 
 
+def test_the_split_it_was_chosen_on_is_known_by_its_pictures(run, store, pictures, tmp_path):
+    shutil.copytree(pictures / "val", tmp_path / "pictures" / "val")
+    for folder in (tmp_path / "pictures" / "val").iterdir():
+        next(folder.iterdir()).unlink()
+    alexnet.prepare(str(tmp_path / "pictures"), str(tmp_path / "other"), size=64, workers=1)
+    assert "chosen" not in alexnet.evaluate(run, tmp_path / "other").get("note", "")
+    shutil.copytree(store / "val", tmp_path / "renamed" / "test")
+    assert "chosen on this split" in alexnet.evaluate(run, tmp_path / "renamed", split="test")["note"]
+    net, mean, card = weights.read(run)
+    before = [{key: value for key, value in one.items() if key != "fingerprint"} for one in card["errors"]]
+    weights.write(tmp_path / "before.safetensors", net, mean, {**card, "errors": before})  # by the name alone, as far as it goes
+    assert "chosen on this split" in alexnet.evaluate(tmp_path / "before.safetensors", tmp_path / "other")["note"]
+
+
 def test_pictures_that_were_learnt_are_named_as_such(run, store):
     note = alexnet.evaluate(run, store, split="train")["note"]
     assert "was trained on the pictures of this split" in note and "chosen" not in note

@@ -72,6 +72,8 @@ def test_a_folder_becomes_a_model_that_every_command_takes(own, capsys):
     assert json.loads((top / "run" / "transfer.json").read_text())["kept"] == "probe"
     found = alexnet.evaluate(top / "run", store=top / "run" / "store")
     assert found["top1_error"] == answer["errors"][0]["top1_error"] and found["images"] == answer["images"]["val"]
+    measured = {(one["split"], one["fingerprint"], one["selected_on"]) for one in cards.read_card(top / "run")["errors"]}
+    assert measured == {(name, open_split(top / "run" / "store", name).fingerprint, name == "tune") for name in ("val", "tune")}
     picture = str(next((top / "pictures").rglob("*.png")))
     assert cli.main(["predict", picture, "--model", str(top / "run"), "--json"]) == 0
     line = json.loads(capsys.readouterr().out)
