@@ -74,7 +74,7 @@ class Subject:
 
     def _gallery(self, named):
         """-> (what to draw from, why there is nothing). A store that was named has to be there and to fit."""
-        store = named or self.config.get("store")
+        store = named or self._store()
         if not store:
             return None, "No pictures are shown: the weights do not say where their store is; name one with --store."
         try:
@@ -92,6 +92,12 @@ class Subject:
             held = order.holdout(split.labels, self.config["holdout"], self.config["seed"])[1]
             return Gallery(split, held, "the part of train that was held out"), None
         return Gallery(split, np.arange(len(split)), "train, which the net was trained on"), None
+
+    def _store(self):
+        """The run's store: where it was, or as far from the run's folder as it was then; None where nothing says."""
+        kept = self.config.get("store")
+        near = kept and str((self.run / self.config.get("store_from_run", kept)).resolve())
+        return near if near and stores.splits(near) and not stores.splits(kept) else kept
 
     def _index(self, folder):
         from alexnet.search.index import Index

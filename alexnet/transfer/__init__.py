@@ -50,7 +50,7 @@ def transfer(
              "probe_only": probe_only, "holdout": holdout, "group": group, "epochs": epochs, "net": net, "seed": seed}
     _enter(out, asked)
     store, tune = _store(folder, out, backbone.card["size"] if backbone else 64, holdout, group)
-    rundir.RunDir(out).write("config.json", {"transfer": asked, "store": store})
+    rundir.RunDir(out).write("config.json", {"transfer": asked, **rundir.RunDir(out).place_of(store)})
     parts = {name: stores.open_split(store, name) for name in ("train", tune, "val")}
     _check(parts["train"])
     if backbone and not from_:
