@@ -4,6 +4,7 @@ goes on has a page that looks again by itself."""
 import io
 import re
 import shutil
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 import alexnet
 from alexnet import figures, rundir, weights
 from alexnet.errors import Misused, Refused
-from alexnet.explain import explain, live, neighbours, page
+from alexnet.explain import explain, head, live, neighbours, page
 from alexnet.explain.subject import Subject
 
 NAMES = ("curves", "predictions", "neighbours", "kernels", "looked", "feature-maps", "confusion", "calibration", "architecture")
@@ -154,6 +155,28 @@ def test_the_store_is_found_from_any_folder_and_beside_a_run_that_moved(store, t
     work.rename(tmp_path / "moved")
     found = Subject(tmp_path / "moved" / "run")
     assert found.note is None and (tmp_path / "moved" / "data" / "store").samefile(found.gallery.split.store)
+
+
+def test_another_store_in_its_place_is_said(own_run, pictures, tmp_path):
+    shutil.copytree(own_run, tmp_path / "run")
+    shutil.copytree(pictures, tmp_path / "pictures")
+    for folder in (tmp_path / "pictures" / "train").iterdir():
+        next(folder.iterdir()).unlink()
+    alexnet.prepare(str(tmp_path / "pictures"), str(tmp_path / "store"), size=64, workers=1)
+    own = rundir.RunDir(tmp_path / "run")
+    own.write("config.json", {**own.read("config.json"), **own.place_of(tmp_path / "store")})
+    answer = explain(own.path, searched=0)
+    text = (own.path / "report.html").read_text()
+    assert answer["note"] == (f"{tmp_path / 'store'} holds other pictures in train than when the run was made: it is not "
+                              "known whether the net was trained on those shown.")
+    assert escape(answer["note"]) in text and "none of them trained on" not in text and "Measured on" in text
+    Page(text)
+    shutil.rmtree(tmp_path / "store" / "val")
+    assert Subject(own.path).gallery.name == "train"  # and not what it was trained on
+    assert "none of them trained on" in head.head(Subject(own.path, store=str(tmp_path / "store")))
+    assert Subject(own.path, store=str(tmp_path / "store")).gallery.name == "train"
+    own.write("config.json", {**own.read("config.json"), "holdout": 0.25})
+    assert Subject(own.path).gallery.name == "train"
 
 
 def test_without_the_store_a_report_with_pictures_stays(own_run, explained, tmp_path):

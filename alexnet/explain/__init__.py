@@ -49,7 +49,7 @@ def explain(
         parts += section.sections(subject, drawings)
     text = page.page(f"AlexNet report: {subject.title}", head.head(subject), parts, refresh=subject.unfinished)
     rundir.replace_file(report, text.encode())
-    return {"report": str(report), "figures": written, "note": subject.note}
+    return {"report": str(report), "figures": written, "note": subject.note or subject.doubt}
 
 
 def _has_pictures(report):
