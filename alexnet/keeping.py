@@ -65,7 +65,8 @@ def velocities(loop):
 def weights_file(loop):
     """The network that is measured, with its card."""
     net, split, line = loop.measured_net(), loop.split, loop.line
-    measured = {"split": loop.chosen.name, "views": 1, "precision": loop.precision, "selected_on": True}
+    measured = {"split": loop.chosen.name, "fingerprint": loop.chosen.fingerprint, "views": 1, "precision": loop.precision,
+                "selected_on": True}
     errors = {key: line[f"val_{key}"] for key in ("top1_error", "top5_error")} if line else {}
     card = weights.card(net, classes=split.classes, size=split.size, centring=loop.recipe.centring,
                         recipe=loop.config["recipe"], epoch=line.get("epoch", 0),

@@ -20,6 +20,11 @@ class Part:
     def __init__(self, split, positions=None, name=None):
         self.split, self.positions, self.name = split, positions, name or split.name
 
+    @property
+    def fingerprint(self):
+        """Of a whole split; a part of one has none of its own."""
+        return self.split.fingerprint if self.positions is None else None
+
     def share(self, group):
         """What one of several processes measures: a stretch of the pictures."""
         if group.count == 1:

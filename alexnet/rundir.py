@@ -70,6 +70,14 @@ class RunDir:
         with self.said():
             replace_file(self.path / name, json.dumps(value, indent=1, ensure_ascii=False).encode())
 
+    def place_of(self, store):
+        """Where a store lies, for config.json: in full, and from this folder, so that the two can move together."""
+        try:
+            near = os.path.relpath(os.path.realpath(store), os.path.realpath(self.path))
+        except ValueError:  # another drive
+            near = os.path.realpath(store)
+        return {"store": os.path.abspath(store), "store_from_run": near}
+
     def log(self, event, **facts):
         if not self.writes:
             return

@@ -82,7 +82,7 @@ def train(
         net = dropping(choose_row(recipe.nets, net, training), recipe.dropout)
         if not recipe.batch_size:
             recipe = trials.fitted_batch(recipe, net, training, device)
-        config = {"recipe": asdict(recipe), "net": net, "store": str(store), "seed": seed,
+        config = {"recipe": asdict(recipe), "net": net, **run.place_of(store), "seed": seed,
                   "select": select, "holdout": holdout, "fingerprint": training.split.fingerprint,
                   "select_fingerprint": chosen.split.fingerprint, "from": from_ and str(weights.find(from_)), "copy": copy,
                   "precision": precision(recipe.precision, device)}

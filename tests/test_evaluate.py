@@ -103,6 +103,20 @@ def test_a_figure_on_the_split_it_was_chosen_on_says_so(run, store, plain):
     assert "note" not in alexnet.evaluate(plain, store)
 
 
+def test_the_split_it_was_chosen_on_is_known_by_its_pictures(run, store, pictures, tmp_path):
+    shutil.copytree(pictures / "val", tmp_path / "pictures" / "val")
+    for folder in (tmp_path / "pictures" / "val").iterdir():
+        next(folder.iterdir()).unlink()
+    alexnet.prepare(str(tmp_path / "pictures"), str(tmp_path / "other"), size=64, workers=1)
+    assert "chosen" not in alexnet.evaluate(run, tmp_path / "other").get("note", "")
+    shutil.copytree(store / "val", tmp_path / "renamed" / "test")
+    assert "chosen on this split" in alexnet.evaluate(run, tmp_path / "renamed", split="test")["note"]
+    net, mean, card = weights.read(run)
+    before = [{key: value for key, value in one.items() if key != "fingerprint"} for one in card["errors"]]
+    weights.write(tmp_path / "before.safetensors", net, mean, {**card, "errors": before})  # by the name alone, as far as it goes
+    assert "chosen on this split" in alexnet.evaluate(tmp_path / "before.safetensors", tmp_path / "other")["note"]
+
+
 def test_pictures_that_were_learnt_are_named_as_such(run, store):
     note = alexnet.evaluate(run, store, split="train")["note"]
     assert "was trained on the pictures of this split" in note and "chosen" not in note
@@ -214,17 +228,20 @@ def test_files_are_refused_before_the_work(run, store, tmp_path, monkeypatch):
         alexnet.evaluate(run, store, save_predictions=str(tmp_path / "rows.parquet"))
 
 
-def test_refused_pictures_are_named(run, store, tmp_path):
+def test_refused_pictures_are_named(run, store, tmp_path, capsys):
     shutil.copytree(store, tmp_path / "store")
-    lines = [{"path": f"val/{k}\udcff.png", "reason": "truncated"} for k in range(7)]
+    lines = [{"path": "val/like.png", "reason": "near duplicate of a.png, which is in train", "left_out": True}]
+    lines += [{"path": f"val/{k}\udcff.png", "reason": "truncated"} for k in range(7)]
     file, card = tmp_path / "store/val/refused.jsonl", tmp_path / "store/val/store.json"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     facts = json.loads(card.read_text())
     facts["files"]["refused.jsonl"]["bytes"] = file.stat().st_size
     card.write_text(json.dumps({**facts, "refused": 7}))
     answer = alexnet.evaluate(run, tmp_path / "store")
-    assert answer["refused"] == 7 and answer["images"] == 48
+    assert (answer["refused"], answer["left_out"], answer["images"]) == (7, 1, 48)
     assert answer["refused_pictures"] == [{"path": f"val/{k}\\xff.png", "reason": "truncated"} for k in range(5)]
+    show_evaluate(answer)
+    assert "7 refused and not counted, 1 left out that look like pictures of train" in capsys.readouterr().out
 
 
 def test_weights_of_another_torch_are_said(run, store, tmp_path):

@@ -4,7 +4,9 @@ goes on has a page that looks again by itself."""
 import io
 import re
 import shutil
+from html import escape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image
 import alexnet
 from alexnet import figures, rundir, weights
 from alexnet.errors import Misused, Refused
-from alexnet.explain import explain, live, neighbours, page
+from alexnet.explain import explain, head, live, neighbours, page
 from alexnet.explain.subject import Subject
 
 NAMES = ("curves", "predictions", "neighbours", "kernels", "looked", "feature-maps", "confusion", "calibration", "architecture")
@@ -28,7 +30,7 @@ def own_run(run, pictures, tmp_path_factory):
     (folder / "pictures" / "val" / "cat" / "<odd>.png").write_text("no picture")
     alexnet.prepare(str(folder / "pictures"), str(folder / "store"), size=64, workers=1)
     own = rundir.RunDir(folder / "run")
-    own.write("config.json", {**own.read("config.json"), "store": str(folder / "store")})
+    own.write("config.json", {**own.read("config.json"), **own.place_of(folder / "store")})
     own.log("evaluate", views=10, top1_error=0.123, top5_error=0.01, images=48, split="val", top1_interval=[0.1, 0.2])
     return folder / "run"
 
@@ -136,9 +138,58 @@ def test_pictures_are_the_same_each_time_and_a_store_that_moved_costs_them_only(
     np.testing.assert_array_equal(first, again)
     shutil.copytree(own_run, tmp_path / "moved")
     config = rundir.RunDir(own_run).read("config.json")
-    rundir.RunDir(tmp_path / "moved").write("config.json", {**config, "store": "/nowhere/at/all"})
+    rundir.RunDir(tmp_path / "moved").write("config.json", {**config, "store": "/nowhere/at/all", "store_from_run": "nowhere"})
+    (tmp_path / "moved" / "report.html").unlink()
     found = explain(tmp_path / "moved")
     assert "/nowhere/at/all" in found["note"] and "Learning curves" in (tmp_path / "moved" / "report.html").read_text()
+
+
+def test_the_store_is_found_from_any_folder_and_beside_a_run_that_moved(store, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    shutil.copytree(store, work / "data" / "store")
+    monkeypatch.chdir(work)
+    alexnet.train("data/store", recipe="tiny", out="run", epochs=1, batch_size=64, precision="float32")
+    alexnet.train("data/store", recipe="tiny", out="run", epochs=1, batch_size=64, precision="float32", resume=True)
+    monkeypatch.chdir("/")
+    assert Subject(work / "run").gallery.split.store == str(work / "data" / "store")
+    work.rename(tmp_path / "moved")
+    found = Subject(tmp_path / "moved" / "run")
+    assert found.note is None and (tmp_path / "moved" / "data" / "store").samefile(found.gallery.split.store)
+
+
+def test_another_store_in_its_place_is_said(own_run, pictures, tmp_path):
+    shutil.copytree(own_run, tmp_path / "run")
+    shutil.copytree(pictures, tmp_path / "pictures")
+    for folder in (tmp_path / "pictures" / "train").iterdir():
+        next(folder.iterdir()).unlink()
+    alexnet.prepare(str(tmp_path / "pictures"), str(tmp_path / "store"), size=64, workers=1)
+    own = rundir.RunDir(tmp_path / "run")
+    own.write("config.json", {**own.read("config.json"), **own.place_of(tmp_path / "store")})
+    answer = explain(own.path, searched=0)
+    text = (own.path / "report.html").read_text()
+    assert answer["note"] == (f"{tmp_path / 'store'} holds other pictures in train than when the run was made: it is not "
+                              "known whether the net was trained on those shown.")
+    assert escape(answer["note"]) in text and "none of them trained on" not in text and "Measured on" in text
+    Page(text)
+    shutil.rmtree(tmp_path / "store" / "val")
+    assert Subject(own.path).gallery.name == "train"  # and not what it was trained on
+    assert "none of them trained on" in head.head(Subject(own.path, store=str(tmp_path / "store")))
+    assert Subject(own.path, store=str(tmp_path / "store")).gallery.name == "train"
+    own.write("config.json", {**own.read("config.json"), "holdout": 0.25})
+    assert Subject(own.path).gallery.name == "train"
+
+
+def test_without_the_store_a_report_with_pictures_stays(own_run, explained, tmp_path):
+    shutil.copytree(own_run, tmp_path / "run")
+    own = rundir.RunDir(tmp_path / "run")
+    own.write("config.json", {**own.read("config.json"), **own.place_of(tmp_path / "gone")})
+    before = {file: file.stat().st_mtime_ns for file in own.path.rglob("*") if file.is_file()}
+    answer = explain(own.path)
+    assert before == {file: file.stat().st_mtime_ns for file in own.path.rglob("*") if file.is_file()}
+    assert str(tmp_path / "gone") in answer["note"] and "stays as it was" in answer["note"] and answer["figures"] == []
+    assert "Learning curves" in Path(explain(own.path, out=tmp_path / "out")["report"]).read_text()
+    live.Live(own.path)({})  # a page without pictures
+    assert "stays" not in explain(own.path)["note"] and "Learning curves" in (own.path / "report.html").read_text()
 
 
 def test_neighbours_are_the_nearest_of_all_training_pictures(subject):

@@ -10,6 +10,7 @@ from PIL import Image
 from alexnet.data import prepare, sides, sources
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
+from alexnet.inspection import inspect
 
 
 def picture(seed):
@@ -106,6 +107,49 @@ def test_what_looks_like_a_training_picture_is_left_out_of_val(folder, tmp_path)
     assert any(kept[1] in one["reason"] and "near duplicate" in one["reason"] for one in refused)
     again = prepare.prepare(source, tmp_path / "store", size=32, workers=1, holdout=0.2)
     assert again["images_per_second"] == 0
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_what_is_left_out_is_not_refused(folder, tmp_path, capsys, before):
+    """before: a store whose lines of refused.jsonl do not say which they are yet."""
+    kept = next(name for name in NAMES if sides.share_of(name) >= 0.2)
+    twin, broken = ("cat/" + next(n for n in (f"{kind}-{i}.png" for i in range(99)) if sides.share_of(f"cat/{n}") < 0.2)
+                    for kind in ("twin", "broken"))
+    source, val = tmp_path / "pets", tmp_path / "store" / "val"
+    fill(source, NAMES)
+    Image.open(source / kept).save(source / twin)
+    made = prepare.prepare(source, tmp_path / "store", size=32, workers=1, holdout=0.2, strict=True)["splits"]["val"]
+    assert (made["refused"], made["left_out"]) == (0, 1)
+    if before:
+        card, line = json.loads((val / "store.json").read_text()), json.loads((val / "refused.jsonl").read_text())
+        (val / "refused.jsonl").write_text(json.dumps({key: line[key] for key in ("path", "reason")}) + "\n")
+        card["files"]["refused.jsonl"]["bytes"] = (val / "refused.jsonl").stat().st_size
+        (val / "store.json").write_text(json.dumps({**card, "refused": 1}))
+    capsys.readouterr()
+    again = prepare.prepare(source, tmp_path / "store", size=32, workers=1, holdout=0.2, strict=True)["splits"]["val"]
+    said = capsys.readouterr().err
+    assert again == made and "1 held out as val look like pictures of train and were left out" in said and "refused," not in said
+    split = open_split(tmp_path / "store", "val")
+    assert (split.refused, split.left_out) == (0, 1)
+    answer = inspect(tmp_path / "store", out=tmp_path / "page")
+    found = {one["what"]: one for one in answer["findings"]}
+    assert "refused" not in found and answer["splits"]["val"]["refused"] == 0 and not found["left out"]["serious"]
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "Left out of val" in page and f"<td>{twin}</td>" in page and "Refused in" not in page
+    (source / broken).write_bytes(b"no picture")
+    both = prepare.prepare(source, tmp_path / "both", size=32, workers=1, holdout=0.2)["splits"]["val"]
+    assert (both["refused"], both["left_out"]) == (1, 1)
+    prepare.prepare(tmp_path / "both", tmp_path / "copy", dry_run=True)
+    said = capsys.readouterr().err
+    assert "val was made without 1 refused pictures" in said and "without 1 that look like pictures of train" in said
+
+
+def test_a_holdout_of_copies_alone_is_refused_as_such(tmp_path):
+    held, kept = (next(n for n in (f"cat/{i}.png" for i in range(99)) if (sides.share_of(n) < 0.2) == low) for low in (True, False))
+    fill(tmp_path / "pets", [kept])
+    Image.open(tmp_path / "pets" / kept).save(tmp_path / "pets" / held)
+    with pytest.raises(Refused, match="every picture held out as val looks like one of train"):
+        prepare.prepare(tmp_path / "pets", tmp_path / "store", size=32, workers=1, holdout=0.2)
 
 
 def test_odd_holdouts_are_refused(folder, pictures, tmp_path):

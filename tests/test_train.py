@@ -277,7 +277,9 @@ def still(loop, labels):
 def test_a_holdout_decides_where_there_is_no_val(store, tmp_path):
     line = alexnet.train(store, out=tmp_path / "run", holdout=0.25, **{**SHORT, "epochs": 1})
     assert line["images"] == 96 and line["val_images"] == 32 and "held out" in line["select"]
-    assert weights.read_card(tmp_path / "run")["errors"][0]["split"] == "0.25 of train, held out"
+    measured = weights.read_card(tmp_path / "run")["errors"][0]
+    assert measured["split"] == "0.25 of train, held out" and measured["fingerprint"] is None  # train's would be that of all of it
+    assert "chosen" not in alexnet.evaluate(tmp_path / "run", store, split="train")["note"]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from alexnet import cards, classifier, cli, features, nets, transfer, weights
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 from alexnet.evaluate import temperature
+from alexnet.explain.subject import Subject
 from alexnet.net import AlexNet
 from alexnet.transfer import finishing, probe
 
@@ -73,10 +74,21 @@ def test_a_folder_becomes_a_model_that_every_command_takes(own, capsys):
     assert json.loads((top / "run" / "transfer.json").read_text())["kept"] == "probe"
     found = alexnet.evaluate(top / "run", store=top / "run" / "store")
     assert found["top1_error"] == answer["errors"][0]["top1_error"] and found["images"] == answer["images"]["val"]
+    measured = {(one["split"], one["fingerprint"], one["selected_on"]) for one in cards.read_card(top / "run")["errors"]}
+    assert measured == {(name, open_split(top / "run" / "store", name).fingerprint, name == "tune") for name in ("val", "tune")}
     picture = str(next((top / "pictures").rglob("*.png")))
     assert cli.main(["predict", picture, "--model", str(top / "run"), "--json"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert len(line["top"]) == 5 and line.get("unknown", False) == (line["top"][0]["probability"] < answer["unknown_below"])
+
+
+def test_a_run_that_moves_takes_its_store_along(own, tmp_path, monkeypatch):
+    monkeypatch.chdir(own[0])
+    shutil.copytree("run", tmp_path / "mine")
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    assert config["store"] == str(own[0] / "run" / "store")
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({**config, "store": "/gone/store"}))
+    assert Subject(tmp_path / "mine").gallery.split.store == str(tmp_path / "mine" / "store")
 
 
 def test_the_last_layer_is_the_probe_on_the_backbones_features(own, run):

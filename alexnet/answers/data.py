@@ -25,13 +25,11 @@ def show_recognised(answer):
 def show_prepare(answer):
     if answer.get("dry_run"):
         return show_recognised(answer)
-    table(
-        ("split", "pictures", "refused", "classes"),
-        [
-            (name, f"{one['images']:,}", f"{one['refused']:,}", f"{one['classes']:,}")
-            for name, one in answer["splits"].items()
-        ],
-    )
+    splits = answer["splits"]
+    heads = {"images": "pictures", "refused": "refused", "left_out": "left out", "classes": "classes"}
+    if not any(one.get("left_out") for one in splits.values()):
+        del heads["left_out"]
+    table(("split", *heads.values()), [(name, *(f"{one.get(key, 0):,}" for key in heads)) for name, one in splits.items()])
     write()
     facts(
         [

@@ -21,7 +21,8 @@ def show_evaluate(answer):
             (
                 "measured on",
                 f"{count(answer['images'], 'picture')}, {count(answer['views'], 'view')}"
-                + (f", {answer['refused']:,} refused and not counted" if answer.get("refused") else ""),
+                + (f", {answer['refused']:,} refused and not counted" if answer.get("refused") else "")
+                + (f", {answer['left_out']:,} left out that look like pictures of train" if answer.get("left_out") else ""),
             ),
             *(("refused", f"{one['path']}: {one['reason']}") for one in answer.get("refused_pictures", ())),
             ("models", ", ".join(map(str, models)) if isinstance(models, list) else models),

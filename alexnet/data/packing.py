@@ -163,9 +163,9 @@ def is_done(number, entries, key, plan):
 
 
 def finish(source, shards, plan, whole, left_out=()):
-    """Joins the parts; store.json comes last, so that a split without it is unfinished. left_out: refusals from before."""
+    """Joins the parts; store.json comes last, so that a split without it is unfinished. left_out: what resembles train."""
     sums, products = np.zeros((plan.size, plan.size, 3), np.int64), np.zeros(6, np.int64)
-    files, kept, refused, lengths = [], [], list(left_out), []
+    files, kept, refused, lengths = [], [], [], []
     for number, entries in enumerate(shards):
         with np.load(part_path(number, plan)) as part:
             facts = json.loads(part["facts"].tobytes())
@@ -176,6 +176,9 @@ def finish(source, shards, plan, whole, left_out=()):
         files.append({name: facts[name] for name in ("file", "pictures", "bytes", "sha256")})
         refused += [{"path": entries[position].name, "reason": reason} for position, reason in facts["refused"]]
     count = len(kept)
+    if left_out and not shards:
+        raise Refused(f"every picture held out as {os.path.basename(plan.folder)} looks like one of train and was left out, "
+                      f"{left_out[0]['path']!a} for one: choose another share.")
     if not count:
         first = f"{refused[0]['path']}: {refused[0]['reason']}"
         raise Refused(
@@ -193,7 +196,8 @@ def finish(source, shards, plan, whole, left_out=()):
         )  # (N, 2) in the shard
     contents = {name: _npy(array) for name, array in arrays.items()}
     contents["names.json"] = json.dumps([entry.name for entry in kept], indent=0).encode()
-    contents["refused.jsonl"] = "".join(json.dumps(line) + "\n" for line in refused).encode()
+    lines = [{**line, "left_out": True} for line in left_out] + refused
+    contents["refused.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines).encode()
     for name, data in contents.items():
         write(os.path.join(plan.folder, name), data)
     card = {
@@ -201,6 +205,7 @@ def finish(source, shards, plan, whole, left_out=()):
         "fingerprint": stores.fingerprint(files, labels, source.classes, plan.size, plan.encoding),
         "images": count,
         "refused": len(refused),
+        **({"left_out": len(left_out)} if left_out else {}),
         "size": plan.size,
         "native": plan.native,
         "encoding": plan.encoding,

@@ -12,7 +12,6 @@ import os
 import shlex
 import shutil
 import time
-from itertools import islice
 from typing import Annotated, Literal, NamedTuple
 
 from alexnet.data import crew, packing, picture, sides, sources
@@ -22,7 +21,7 @@ from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress, say
 
 UNPACKED = "unpacked"  # in the store's folder while it is made, for sources that cannot be read in place
-NAMED = 5  # refused pictures told on stderr; refused.jsonl has them all
+NAMED = 5  # refused pictures told on stderr, and as many that were left out; refused.jsonl has them all
 
 
 class Plan(NamedTuple):
@@ -85,7 +84,9 @@ def prepare(
             entries, left_out = sides.apart(training, known, entries, card["size"])
         plan = _plan(store, name, entries, side, encoding, found)
         card, newly = _prepare_split(found, entries, plan, command, workers, left_out)
-        report[name] = {"images": card["images"], "refused": card["refused"], "classes": len(card["classes"])}
+        unread, alike = _tell_refused(plan.folder)
+        report[name] = {"images": card["images"], "refused": len(unread), "classes": len(card["classes"])}
+        report[name] |= {"left_out": len(alike)} if name in shares else {}
         read += newly
     shutil.rmtree(unpacked, ignore_errors=True)
     taken = time.monotonic() - began
@@ -202,7 +203,6 @@ def _prepare_split(source, entries, plan, command, workers, left_out):
         if os.path.isfile(os.path.join(plan.folder, stores.UNFINISHED)):  # killed between the last file and the tidying
             packing.tidy(plan.folder, card)
         say(f"{plan.folder} is prepared already: {card['images']:,} pictures, nothing to do")
-        _tell_refused(plan.folder, card["refused"])
         return card, 0
     _check_siblings(os.path.dirname(plan.folder), split, plan, source.classes)
     try:
@@ -221,7 +221,6 @@ def _prepare_split(source, entries, plan, command, workers, left_out):
             f"{plan.folder} cannot be written ({error.strerror or error}): make room or choose another folder; "
             "the same command goes on where this one stopped."
         ) from None
-    _tell_refused(plan.folder, card["refused"])
     return card, missing
 
 
@@ -273,14 +272,15 @@ def _free(folder):
     return shutil.disk_usage(folder).free
 
 
-def _tell_refused(folder, count):
-    if not count:
-        return
-    path = os.path.join(folder, "refused.jsonl")
-    say(f"{count:,} pictures of {os.path.basename(folder)} were refused, all named in {path}:")
-    with open(path) as lines:
-        for line in islice(lines, NAMED):
-            refusal = json.loads(line)
-            say(f"  {ascii(refusal['path'])[1:-1]}: {refusal['reason']}")
-    if count > NAMED:
-        say(f"  and {count - NAMED:,} more")
+def _tell_refused(folder):
+    """Tells the first of each kind -> (lines of pictures that cannot be read, of those that were left out)."""
+    name, found = os.path.basename(folder), stores.refusals(folder)
+    said = "{:,} pictures of {} were refused", "{:,} held out as {} look like pictures of train and were left out"
+    for lines, what in zip(found, said):
+        if lines:
+            say(f"{what.format(len(lines), name)}, all named in {os.path.join(folder, 'refused.jsonl')}:")
+        for line in lines[:NAMED]:
+            say(f"  {ascii(line['path'])[1:-1]}: {line['reason']}")
+        if len(lines) > NAMED:
+            say(f"  and {len(lines) - NAMED:,} more")
+    return found

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ FORMAT = 1
 SHARD = 1024  # pictures of the source a shard, as in the 2012 batches; refused ones leave it shorter
 CARD, UNFINISHED = "store.json", "unfinished.json"
 REMEDY = "delete the split's folder and prepare it again."
+LEFT_OUT = re.compile("(exact|near) duplicate of .*, which is in train", re.DOTALL)  # where a line does not say it by itself
 
 
 class Colour(NamedTuple):
@@ -57,7 +59,7 @@ class Split:
     def __init__(self, store, name):
         self.store, self.name, self.path = store, name, os.path.join(store, name)
         card = self.card = read_card(self.path)
-        self.size, self.encoding, self.refused = card["size"], card["encoding"], card["refused"]
+        self.size, self.encoding = card["size"], card["encoding"]
         self.classes = [Class(*pair) for pair in card["classes"]]
         self.fingerprint, self.images = card["fingerprint"], card["images"]
         for file, facts in self._files():
@@ -85,6 +87,18 @@ class Split:
         """Each picture's name in its source, / between folders."""
         with open(os.path.join(self.path, "names.json")) as file:
             return json.load(file)
+
+    @functools.cached_property
+    def refusals(self):
+        return refusals(self.path)
+
+    @property
+    def refused(self):
+        return len(self.refusals[0])
+
+    @property
+    def left_out(self):
+        return len(self.refusals[1])
 
     def pictures(self, indices, *, out=None):
         """-> uint8 (n, size, size, 3), in the order of the indices; any number of threads may call this."""
@@ -149,6 +163,17 @@ def read_card(path):
     if version != FORMAT:
         raise Refused(f"{path} is of store format {version}, and this version reads format {FORMAT}: prepare it again.")
     return card
+
+
+def refusals(path):
+    """A split's refused.jsonl -> (lines of pictures that cannot be read, of those that --holdout left out)."""
+    try:
+        with open(os.path.join(path, "refused.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+    except FileNotFoundError:
+        return [], []
+    alike = [bool(line.get("left_out") or LEFT_OUT.fullmatch(line["reason"])) for line in lines]
+    return tuple([line for line, like in zip(lines, alike) if like == which] for which in (False, True))
 
 
 def checksum(path):

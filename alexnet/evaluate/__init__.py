@@ -55,8 +55,9 @@ def evaluate(
     with Progress("evaluating", len(part)) as bar:
         before, now = measured(members, feed, shares + alone, fits=fits, views=views, tell=bar.advance)
     each = now[len(shares):]
-    answer = {**summary(now[0]), "refused": part.refused, "views": views, "models": [str(model) for model in models],
-              "split": split, "precision": "float32", "refused_pictures": findings.refused(part),
+    answer = {**summary(now[0]), "refused": part.refused, "left_out": part.left_out, "views": views,
+              "models": [str(model) for model in models], "split": split, "precision": "float32",
+              "refused_pictures": findings.refused(part),
               "temperatures": [fit.all for fit in fits or ()] or [member.temperature for member in members],
               **findings.several(models, [summary(seen) for seen in each])}
     if other:
@@ -115,7 +116,7 @@ def opened(models, part, other, device):
     for model in models:
         net, mean, card = weights.read(model)
         weights.same_classes(card, part, model)
-        chosen += [str(model)] * any(one.get("selected_on") and one["split"] == part.name for one in card["errors"])
+        chosen += [str(model)] * chosen_on(card, part)
         known += [str(model)] * (card["data"].get("fingerprint") == part.fingerprint)
         taught += [str(model)] * bool(other and card["data"].get("fingerprint") == other.fingerprint)
         elsewhere += findings.elsewhere(model, card)
@@ -125,6 +126,12 @@ def opened(models, part, other, device):
     if taught:
         notes += [f"{', '.join(taught)} learnt from the pictures of {other.name}: what is fitted there favours what it knows"]
     return members, notes + elsewhere
+
+
+def chosen_on(card, part):
+    """Whether these pictures decided which epoch was kept: by their fingerprint where the card has it, else by the split's name."""
+    decided = [one for one in card["errors"] if one.get("selected_on")]
+    return any(one["fingerprint"] == part.fingerprint if one.get("fingerprint") else one["split"] == part.name for one in decided)
 
 
 def kept(models, members, fits, split, before):

@@ -1,10 +1,6 @@
 """What one pass over a split tells beside the errors: classes and confusions, two networks picture by picture, how several scatter,
 the reliability plot, a row a picture in a file, the refused pictures by name. evaluate.py hands in what it saw."""
 
-import json
-import os
-from itertools import islice
-
 import numpy as np
 import torch
 
@@ -17,13 +13,8 @@ OF_EACH = ("top1_error", "top5_error", "log_loss", "top1_interval", "top5_interv
 
 
 def refused(split):
-    """The first few, with the reason; how many there are is counted in the store's card."""
-    path = os.path.join(split.path, "refused.jsonl")
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as lines:
-        found = [json.loads(line) for line in islice(lines, NAMED)]
-    return [{"path": predictions.as_text(one["path"]), "reason": one["reason"]} for one in found]
+    """The first few, with the reason."""
+    return [{"path": predictions.as_text(one["path"]), "reason": one["reason"]} for one in split.refusals[0][:NAMED]]
 
 
 def elsewhere(model, card):

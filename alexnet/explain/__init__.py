@@ -36,6 +36,10 @@ def explain(
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(f"{folder} cannot be written ({error.strerror}): name another folder with --out.") from None
+    report = folder / "report.html"
+    if subject.run and not out and not subject.gallery and _has_pictures(report):
+        note = f"{subject.note.rstrip('.')}; {report}, which has some, stays as it was: give --store STORE, or --out FOLDER."
+        return {"report": str(report), "figures": [], "note": note}
     written, parts = [], []
     for section in SECTIONS:
         drawings = {name: draw(subject) for name, draw in section.FIGURES.items()}
@@ -43,10 +47,14 @@ def explain(
             for ending in ("png", "svg") if drawing is not None else ():
                 written.append(str(figures.save(drawing, folder / "figures" / f"{name}.{ending}")))
         parts += section.sections(subject, drawings)
-    report = folder / "report.html"
     text = page.page(f"AlexNet report: {subject.title}", head.head(subject), parts, refresh=subject.unfinished)
     rundir.replace_file(report, text.encode())
-    return {"report": str(report), "figures": written, "note": subject.note}
+    return {"report": str(report), "figures": written, "note": subject.note or subject.doubt}
+
+
+def _has_pictures(report):
+    """Does this page show what only a store can give?"""
+    return report.is_file() and '<section id="confusions">' in report.read_text(encoding="utf-8")
 
 
 def figure(model, name, **options):

@@ -56,13 +56,14 @@ def _network(subject):
 
 def _data(subject):
     data, last = subject.card.get("data", {}), subject.lines[-1] if subject.lines else {}
-    refused = {split.name: split.refused for split in _splits(subject)}
+    refused, left_out = ({split.name: getattr(split, what) for split in _splits(subject)} for what in ("refused", "left_out"))
     return {
         "store": data.get("store") or subject.config.get("store"),
         "fingerprint": (data.get("fingerprint") or "")[:16],
         "trained on": counted(data.get("images")),
         "measured on": counted(last.get("val_images")),
         "refused": ", ".join(f"{count:,} of {name}" for name, count in refused.items()) if refused else None,
+        "left out, like train's": ", ".join(f"{count:,} of {name}" for name, count in left_out.items() if count),
         "pictures shown from": subject.gallery.split.path if subject.gallery else None,
         "licence": data.get("licence"),
         "weights chosen on": last.get("select"),

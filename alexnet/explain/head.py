@@ -9,12 +9,15 @@ def head(subject):
     data = f" on <strong>{images:,}</strong> pictures" if images else ""
     how = f", trained{data} with the recipe <strong>{escape(recipe)}</strong>" if recipe else ""
     note = f'<p class="note">{escape(card["note"])}</p>' if card.get("note") else ""
+    if subject.doubt:
+        note += f'<p class="note">{escape(subject.doubt)}</p>'
     if subject.unfinished:
         note += '<p class="note">The run is not over: this page looks again by itself.</p>'
     return (
         f'<p class="eyebrow">AlexNet report</p><h1>{escape(subject.title)}</h1>'
         f'<p class="lead">The net <strong>{escape(card["net"])}</strong>, {escape(subject.row.title)}{how}, tells '
-        f"<strong>{len(clf.classes):,}</strong> classes apart.</p>{note}{_errors(len(clf.classes), measures(card, subject.log))}"
+        f"<strong>{len(clf.classes):,}</strong> classes apart.</p>{note}"
+        f"{_errors(len(clf.classes), measures(card, subject.log), subject.doubt)}"
     )
 
 
@@ -26,13 +29,13 @@ def measures(card, log):
     return [found[views] for views in sorted(found)]
 
 
-def _errors(classes, measured):
+def _errors(classes, measured, doubt):
     if not measured:
         return '<p class="note">No error is known: alexnet evaluate measures one.</p>'
     first = measured[0]
     split = str(first.get("split", "val"))
-    known = "the very pictures it was trained on" if split == "train" else "none of them trained on"
-    said = f"Measured on {first['images']:,} pictures of <em>{escape(split)}</em>, {known}."
+    known = ", the very pictures it was trained on" if split == "train" else "" if doubt else ", none of them trained on"
+    said = f"Measured on {first['images']:,} pictures of <em>{escape(split)}</em>{known}."
     if any(one.get("selected_on") or "was chosen" in one.get("note", "") for one in measured):
         said += " They also decided which epoch's weights were kept, so these errors lean a little to the good side."
     return f'{tiles(classes, measured)}<p class="note">{said}</p>'

@@ -66,6 +66,8 @@ class Subject:
         self.config, self.environment = (self._told(name) for name in ("config", "environment"))
         self.log = rundir.read_log(self.run) if self.run else []
         self.lines = [event for event in self.log if event["event"] == "epoch"]
+        self.learnt = self.config.get("fingerprint") or self.card.get("data", {}).get("fingerprint")  # of what it was trained on
+        self.doubt = None  # a sentence where the store is not as it was
         self.gallery, self.note = self._gallery(store)
         self.own, self.made = self._own(picture) if picture else None, {}
 
@@ -74,7 +76,7 @@ class Subject:
 
     def _gallery(self, named):
         """-> (what to draw from, why there is nothing). A store that was named has to be there and to fit."""
-        store = named or self.config.get("store")
+        store = named or self._store()
         if not store:
             return None, "No pictures are shown: the weights do not say where their store is; name one with --store."
         try:
@@ -82,16 +84,32 @@ class Subject:
             name = self.split_name or next((name for name in ("val", "test") if name in names), (names or ["val"])[0])
             split = stores.open_split(store, name)
             weights.same_classes(self.card, split, "the net")
+            self.doubt = None if named else self._doubt(store, names)
         except (Refused, OSError) as error:
             if named or self.split_name:
                 raise
             return None, f"No pictures are shown: {str(error).rstrip('.')}."
-        if name != "train":
+        if split.fingerprint != self.learnt:
             return Gallery(split, np.arange(len(split)), name), None
         if self.config.get("holdout"):
             held = order.holdout(split.labels, self.config["holdout"], self.config["seed"])[1]
-            return Gallery(split, held, "the part of train that was held out"), None
-        return Gallery(split, np.arange(len(split)), "train, which the net was trained on"), None
+            return Gallery(split, held, f"the part of {name} that was held out"), None
+        return Gallery(split, np.arange(len(split)), f"{name}, which the net was trained on"), None
+
+    def _store(self):
+        """The run's store: where it was, or as far from the run's folder as it was then; None where nothing says."""
+        kept = self.config.get("store")
+        near = kept and str((self.run / self.config.get("store_from_run", kept)).resolve())
+        return near if near and stores.splits(near) and not stores.splits(kept) else kept
+
+    def _doubt(self, store, names):
+        """A word where splits of the run's store hold other pictures than when the run was made."""
+        known = {"train": self.learnt, **{one["split"]: one.get("fingerprint") for one in self.card["errors"]}}
+        if not self.config.get("holdout"):
+            known[self.config.get("select")] = self.config.get("select_fingerprint")
+        odd = [name for name in names if known.get(name) not in (None, stores.open_split(store, name).fingerprint)]
+        return (f"{store} holds other pictures in {' and '.join(odd)} than when the run was made: it is not known whether the net "
+                "was trained on those shown.") if odd else None
 
     def _index(self, folder):
         from alexnet.search.index import Index
@@ -126,7 +144,7 @@ class Subject:
         if not self.gallery or "train" not in stores.splits(self.gallery.split.store):
             return None
         split = stores.open_split(self.gallery.split.store, "train")
-        if self.config.get("holdout"):
+        if self.config.get("holdout") and split.fingerprint == self.learnt:
             return split, order.holdout(split.labels, self.config["holdout"], self.config["seed"])[0]
         return split, np.arange(len(split))
 

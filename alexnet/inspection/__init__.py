@@ -80,6 +80,9 @@ def findings(answer):
         if one["refused"]:
             add("refused", True, f"{_pictures(one['refused'])} of {name} cannot be read",
                 "replace them or delete them: the page names them with the reason")
+        if one["left_out"]:
+            add("left out", False, f"left out of {name} when it was held out, for looking like pictures of train: "
+                f"{_pictures(one['left_out'])}", "nothing has to be done: the page names them with what they look like")
     for name, one in answer["splits"].items():
         if one["empty_classes"] and one["images"]:
             some = ", ".join(one["empty_classes"][:3]) + (", ..." if len(one["empty_classes"]) > 3 else "")

@@ -1,6 +1,5 @@
 """Every picture of a store, or of a source as it lies, looked at once: its signature, its sides, or why it cannot be read."""
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ class Part:
     refused: list = field(default_factory=list)  # {"path", "reason"}
     sides: np.ndarray | None = None  # (N, 2) width and height, from files
     fingerprint: str = ""  # of a store
+    left_out: list = field(default_factory=list)  # of a store: lines like refused, of what resembles training pictures
 
 
 def looked_through(path, workers):
@@ -50,8 +50,6 @@ def looked_through(path, workers):
 
 def _of_store(store, name, workers):
     split = stores.open_split(store, name)
-    with open(os.path.join(split.path, "refused.jsonl"), encoding="utf-8") as lines:
-        refused = [json.loads(line) for line in lines]
 
     def look(first):
         return likeness.signatures(split.pictures(np.arange(first, min(first + BATCH, len(split)))))
@@ -61,8 +59,8 @@ def _of_store(store, name, workers):
         return pixels if size is None else picture.square(pixels, size)
 
     signed = _each(look, range(0, len(split), BATCH), f"reading {name}", len(split), workers)
-    return Part(name, split.path, split.classes, split.names, split.labels, np.concatenate(signed), square, refused,
-                fingerprint=split.fingerprint)
+    return Part(name, split.path, split.classes, split.names, split.labels, np.concatenate(signed), square,
+                split.refusals[0], fingerprint=split.fingerprint, left_out=split.refusals[1])
 
 
 def _of_source(source, name, workers):

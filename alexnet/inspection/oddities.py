@@ -27,6 +27,7 @@ def counted(part):
     odd = odd[np.argsort(-by_class[odd], kind="stable")].tolist()
     named = functools.partial(_class, classes, counts)
     found = {"images": count, "refused": len(part.refused), "refused_first": part.refused[:NAMED],
+             "left_out": len(part.left_out), "left_out_first": part.left_out[:NAMED],
              "empty_classes": [classes[label].id for label in np.flatnonzero(counts == 0)],
              "smallest": named(some[counts[some].argmin()]) if count else None,
              "largest": named(some[counts[some].argmax()]) if count else None,

@@ -34,7 +34,10 @@ def written(answer, parts, pairs, suspects, *, most):
     for part in parts:
         if part.name in suspects and suspects[part.name]["listed"]:
             sections.append(_disbelieved(part, suspects[part.name]))
-    sections += [_refused(part) for part in parts if part.refused]
+    for part in parts:
+        sections += [_lines(*one, escape(part.name)) for one in (
+            ("Refused in", "Not read, and why.", part.refused),
+            ("Left out of", "Held out and not in the store: errors would flatter.", part.left_out)) if one[-1]]
     return _page(f"Inspection of {Path(answer['path']).name}", sections)
 
 
@@ -99,11 +102,11 @@ def _disbelieved(part, told):
     return _section(f"Disbelieved labels of {escape(part.name)}", said, f'<div class="pairs single">{"".join(cards)}</div>')
 
 
-def _refused(part):
-    named = ((escape(_plain(one["path"])), escape(_plain(one["reason"]))) for one in part.refused[:REFUSED])
+def _lines(title, said, lines, split):
+    named = ((escape(_plain(one["path"])), escape(_plain(one["reason"]))) for one in lines[:REFUSED])
     rows = "".join(f"<tr><td>{path}</td><td>{reason}</td></tr>" for path, reason in named)
-    said = f"Not read, and why. {_capped(len(part.refused), REFUSED, 'pictures')}"
-    return _section(f"Refused in {escape(part.name)}", said, f'<div class="scroll"><table>{rows}</table></div>')
+    said = f"{said} {_capped(len(lines), REFUSED, 'pictures')}"
+    return _section(f"{title} {split}", said, f'<div class="scroll"><table>{rows}</table></div>')
 
 
 def _capped(count, most, what):

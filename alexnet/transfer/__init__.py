@@ -50,7 +50,7 @@ def transfer(
              "probe_only": probe_only, "holdout": holdout, "group": group, "epochs": epochs, "net": net, "seed": seed}
     _enter(out, asked)
     store, tune = _store(folder, out, backbone.card["size"] if backbone else 64, holdout, group)
-    rundir.RunDir(out).write("config.json", {"transfer": asked, "store": store})
+    rundir.RunDir(out).write("config.json", {"transfer": asked, **rundir.RunDir(out).place_of(store)})
     parts = {name: stores.open_split(store, name) for name in ("train", tune, "val")}
     _check(parts["train"])
     if previous:
@@ -144,7 +144,8 @@ def _probed(out, clf, parts, tune, seed):
     best, decay, lines = probe.chosen(known, held, classes)
     took = time.monotonic() - began
     error = next(line["top1_error"] for line in lines if line["decay"] == decay)
-    measured = {"split": parts[tune].name, "images": len(parts[tune]), "views": 1, "precision": "float32", "selected_on": True}
+    measured = {"split": parts[tune].name, "fingerprint": parts[tune].fingerprint, "images": len(parts[tune]), "views": 1,
+                "precision": "float32", "selected_on": True}
     _write_probe(out, clf, best, training, {**measured, "top1_error": error})
     say(f"linear probe on {clf.last_hidden}: {error:.1%} wrong of {len(parts[tune]):,} held-out pictures, fitted in {took:.1f} s")
     lines_of_curve = probe.curve(known, held, classes, decay=decay, seed=seed)

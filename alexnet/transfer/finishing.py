@@ -49,8 +49,9 @@ def confidence(clf, squares, labels=None):
 def reported(model, store):
     """Errors on val, one view and ten, on the answer and on the card."""
     found = [evaluate(model, store=store, views=views, per_class=views == 1) for views in (1, 10)]
-    errors = [{**{key: one[key] for key in KEPT}, "selected_on": "was chosen on this split" in one.get("note", "")}
-              for one in found]
+    fingerprint = stores.open_split(store, "val").fingerprint
+    errors = [{**{key: one[key] for key in KEPT}, "fingerprint": fingerprint,
+               "selected_on": "was chosen on this split" in one.get("note", "")} for one in found]
     before = [one for one in cards.read_card(model)["errors"] if one["split"] != "val"]
     temperature.keep(model, errors=[*errors, *before])
     return {"errors": errors, "worst": found[0]["classes"][:5], "confused": found[0]["confused"][:5]}

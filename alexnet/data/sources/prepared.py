@@ -17,7 +17,8 @@ def read(path):
     splits = {name: stores.open_split(path, name) for name in names}
     first = splits[names[0]]
     licence = next((one.card["licence"] for one in splits.values() if one.card["licence"]), "")
-    notes = [f"{name} was made without {one.refused:,} refused pictures" for name, one in splits.items() if one.refused]
+    notes = [f"{name} was made without {count:,} {what}" for name, one in splits.items()
+             for count, what in ((one.refused, "refused pictures"), (one.left_out, "that look like pictures of train")) if count]
     entries = {name: _entries(one) for name, one in splits.items()}
     return Source("a store", path, tuple(first.classes), entries, licence, notes, size=first.size, encoding=first.encoding)
 
