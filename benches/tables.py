@@ -122,17 +122,19 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("default", "the weights that ship, Tiny-ImageNet's 200 classes, 5,000 pictures of val, ten views", errors),
     ("photographs", "the same on full-size photographs of those classes", photographed),
     ("inspect-tiny-imagenet", "what the data doctor finds in Tiny-ImageNet's 105,000", copies),
-    ("claim-01-relu-cpu", "figure 1: epochs to 25 % training error on a thousand pictures of CIFAR-10, tanh over ReLU, each at its best rate (the "
-     "paper, on all: 6 times)", times(initial_values_of_2012="epochs that tanh takes, times those of relu, 2012",
+    ("claim-01-relu-cpu", "figure 1: epochs to 25 % training error on a thousand pictures of CIFAR-10, tanh over ReLU, each at its "
+     "best rate (the paper, on all: 6 times)", times(initial_values_of_2012="epochs that tanh takes, times those of relu, 2012",
                                       preserving_variance="epochs that tanh takes, times those of relu, preserving")),
     ("claim-07-ensembles-cpu", "ensembles beside one net, small ones on 20 classes of Tiny-ImageNet (the paper's, on ImageNet: "
      "five -2.6, seven with a pre-trained pair -4.0)", claimed(five="of 5 designs, plain",
                                                                seven="of 5 designs and a pair")),
-    ("clock-cifar26", "the 26 % net of CIFAR-10 (80 s on a GPU of 2011); its schedule is ours, as none is recorded, the minutes are computed for a quiet machine", clock),
+    ("clock-cifar26", "the 26 % net of CIFAR-10 (80 s on a GPU of 2011); its schedule is ours, as none is recorded, the minutes "
+     "are computed for a quiet machine", clock),
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
     ("gpu-step", "a training step of `paper`, batch 512, on a graphics card, bfloat16, uncompiled", on_card),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
-    ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB; the second release of the weights, a fifth of the work", served),
+    ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB; the second release of "
+     "the weights, a fifth of the work", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
 )
 

@@ -128,8 +128,8 @@ def held(pairs, by_chance, *, draws, weighted=False):
 
 
 def smallest(alone, by_chance):
-    """What would be found four times in five, said from the one-column nets alone: what lies beyond chance, and the scatter over seeds
-    that their first and second halves have."""
+    """What would be found four times in five, said from the one-column nets alone: what lies beyond chance, and the scatter over
+    seeds that their first and second halves have."""
     each = np.array([apart(of)[0] for of, _ in alone])
     scatter = float(each.std(ddof=1)) / len(each) ** 0.5 if len(each) > 1 else 0.0
     return float(np.quantile(by_chance, 1 - LEVEL) - by_chance.mean() + student.ppf(POWER, max(len(each) - 1, 1)) * scatter)

@@ -60,7 +60,8 @@ def made(row, kind, start):
 
 
 def pace(logs):
-    """Seconds of training an epoch, without the measuring: the tenth percentile of all epochs, as other work may share the machine."""
+    """Seconds of training an epoch, without the measuring: the tenth percentile of all epochs, as other work may share the
+    machine."""
     spent = [[line["ledger"]["step"] + line["ledger"]["waiting"] for line in log] for log in logs]
     return float(np.quantile(np.concatenate([np.diff([0.0, *each]) for each in spent]), 0.1))
 

@@ -65,7 +65,8 @@ def several(work, name, ensembles, single, paper):
     kind = "ensembles" if len(ensembles) > 1 else "one ensemble"
     for way in found[0]["ways"]:
         both = [np.stack([one["ways"][way][place] for one in found]) for place in (0, 1)]
-        work.row(f"{kind} of {name}, {way}, against one net", single, both, paper=paper if way == "plain mean" else "", one="ensemble")
+        said = paper if way == "plain mean" else ""
+        work.row(f"{kind} of {name}, {way}, against one net", single, both, paper=said, one="ensemble")
     work.result.setdefault("ensembles", {})[name] = [
         {"nets": one["nets"], "weights": one["weights"], "top1_error": {way: each[1].mean() for way, each in one["ways"].items()},
          "log_loss": {way: each[0].mean() for way, each in one["ways"].items()},

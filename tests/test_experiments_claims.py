@@ -281,8 +281,8 @@ def test_the_table_is_fresh_and_tells_what_was_not_run(tmp_path):
     (tmp_path / "claim-03-pools-cpu.json").write_text(json.dumps({"rows": [row], "finished": False, "environment": {}}))
     text = table.table(CLAIMS, tmp_path)
     assert text.count("not run") == len(CLAIMS) + len(table.ELSEWHERE) - 1
-    pair = {**row, "what": "six, pre-trained, all (425 a class), against five, from scratch, all (425 a class)", "top1_difference": -0.02,
-            "top1_interval": [-0.03, -0.01]}
+    pair = {**row, "what": "six, pre-trained, all (425 a class), against five, from scratch, all (425 a class)",
+            "top1_difference": -0.02, "top1_interval": [-0.03, -0.01]}
     (tmp_path / "claim-08-pretraining-gpu.json").write_text(json.dumps({"rows": [pair]}))
     (tmp_path / "paper-intervals.json").write_text((table.ROOT / "results" / "paper-intervals.json").read_text())
     lines = {line[1]: line for line in table.beside(tmp_path)}
