@@ -13,6 +13,7 @@ from alexnet.errors import Misused, Refused, nearest
 from alexnet.places import cache_folder, digest
 from alexnet.rundir import replace_file
 
+REPLACEABLE = os.name != "nt"  # Windows lets nobody replace an open file
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
 SCALE = ".scale"  # beside a tensor of bytes: what each of its outputs is multiplied by
@@ -114,11 +115,11 @@ def same_classes(card, split, what):
 
 class WeightsFile:
     """with WeightsFile(model) as stored: opened once, so that a run which puts a newer file in its place mixes nothing up. kept: it
-    stays open, and `with stored.again():` reads the same weights though another file has their place by then. Windows lets nobody
-    replace an open file: there it is closed, and opened again."""
+    stays open, and `with stored.again():` reads the same weights though another file has their place by then; where that could not
+    be, it is closed and opened again."""
 
     def __init__(self, model=None, *, kept=False):
-        self.path, self.kept = find(model), kept and os.name != "nt"
+        self.path, self.kept = find(model), kept and REPLACEABLE
 
     def __enter__(self):
         self.file = open(self.path, "rb")

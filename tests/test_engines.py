@@ -275,12 +275,24 @@ def test_the_net_is_read_when_it_is_asked_for_and_is_the_same(model, squares):
     np.testing.assert_allclose(clf.probabilities(squares), prob, atol=2e-2)  # bfloat16, where there are units for it
     clf, other = (classifier.load(model, device="cpu") for _ in range(2))
     net, mean, card = weights.read(model)
-    temperature.keep(model, 2.0)
-    assert clf.net.row.name == "tiny64"  # the tensors are the same
     net.fc8.bias.data += 1
-    weights.write(model, net, mean, card)
+    weights.write(model, net, mean, card)  # another file takes its place: what was loaded is what is read
+    assert not torch.equal(clf.net.fc8.bias, net.fc8.bias)
+    third, content = classifier.load(model, device="cpu"), bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.write_bytes(content)  # the file itself is changed
     with pytest.raises(Refused, match="holds other weights than when it was loaded"):
-        other.features(squares[0])
+        third.features(squares[0])
+    torch.testing.assert_close(other.net.fc8.bias, clf.net.fc8.bias)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_where_open_files_cannot_be_replaced_it_is_opened_again(model, squares, monkeypatch, kept):
+    monkeypatch.setattr(cards, "REPLACEABLE", kept)
+    clf = classifier.load(model, device="cpu")
+    assert clf.stored.file.closed is not kept
+    temperature.keep(model, 2.0)  # the tensors are the same
+    assert clf.features(squares[0]).shape == (1, 256) and clf.stored.file.closed is not kept
 
 
 def test_auto_is_the_processor_where_no_driver_shows(monkeypatch):
