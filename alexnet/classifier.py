@@ -129,7 +129,7 @@ class Classifier:
         """What predict tells of a picture with this row of probabilities."""
         ranked, text = self.rank(probabilities, top), predictions.as_text
         return {
-            "path": predictions.as_text(name),
+            "path": text(name),
             **({"unknown": True} if self.is_unknown(ranked) else {}),
             "top": [{"index": one.index, "id": text(one.id), "name": text(one.name), "probability": one.probability}
                     for one in ranked],

@@ -14,7 +14,7 @@ from alexnet.answers import Answers
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.memory import keep_memory
 from alexnet.printing import ReaderLeft, write
-from alexnet.progress import leads, say
+from alexnet.progress import leads, mute, say
 from alexnet.words import read_words
 
 VERBS = {  # name -> (module, function, what it does)
@@ -49,7 +49,7 @@ def main(words=None):
     try:
         return run(words)
     except ReaderLeft:
-        _mute()
+        mute(sys.stdout)
         return 0
     except KeyboardInterrupt:
         _complain("interrupted.")
@@ -100,7 +100,7 @@ def lasting(show):
         try:
             show(line)
         except ReaderLeft:
-            _mute()
+            mute(sys.stdout)
 
     return each
 
@@ -172,10 +172,6 @@ def _without_verb(words):
 
 def _terminated(number, frame):
     raise SystemExit(143)
-
-
-def _mute():
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence):

@@ -22,7 +22,12 @@ def spoken(text, stream):
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        mute(stream)
+
+
+def mute(stream):
+    """What is written to it from here on goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def seconds(value):

@@ -267,3 +267,11 @@ def test_the_thousand_classes_stand_in_their_order():
     }
     assert {i: classes[i] for i in anchors} == anchors
     assert ilsvrc.words()["n02123045"] == "tabby, tabby cat" and all(name and id[0] == "n" and len(id) == 9 for id, name in classes)
+
+
+def test_a_file_is_no_folder_to_export_into(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    from alexnet.export import places
+
+    with pytest.raises(Refused, match="a.jpg is a file and no folder"):
+        places(["onnx"], tmp_path / "a.jpg" / "x.onnx")
