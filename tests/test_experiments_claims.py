@@ -290,7 +290,6 @@ def test_the_table_is_fresh_and_tells_what_was_not_run(tmp_path):
     assert "+0.1000 nats | +0.0500 to +0.1500 | 0.0700 | resolved | cpu scale; not finished |" in text
 
 
-@pytest.mark.slow
 def test_every_claim_runs_at_toy_scale(tmp_path):
     run.main(["--scale", "toy", str(tmp_path)])
     files = sorted(tmp_path.glob("claim-*.json"))
