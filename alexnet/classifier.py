@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from alexnet.data import picture
 from alexnet.data.sources.listing import SUFFIXES
 from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress
+from alexnet.rundir import placing
 
 BATCH = 64
 MANY = 64  # pictures from which on progress is shown
@@ -197,7 +198,7 @@ def predict(
     if top < 1:
         raise Misused(f"--top is {top}; it wants 1 or more.")
     classifier, found = load(model, device=device), []
-    with Writer(out) if out else nullcontext() as writer:
+    with writing(out) if out else nullcontext() as writer:
         for answer in answers(classifier, paths(images), top=top):
             found.append(answer)
             for receive in (on_answer, writer):
@@ -277,40 +278,23 @@ def _inside(folder):
                 yield os.path.join(here, name), None
 
 
-class Writer:
-    """with Writer("out.csv") as write: write(answer). The ending says the format; half a file is never left behind."""
-
-    def __init__(self, path):
-        self.path, self.part = Path(path), Path(f"{path}.part")
-        self.ending = self.path.suffix.lower()
-        predictions.check(path, option="--out", endings=(".jsonl", ".csv", ".parquet"))
-
-    def __enter__(self):
-        self.rows = []
-        if self.ending != ".parquet":
-            self.file = open(self.part, "w", encoding="utf-8", newline="")
-            self.csv = csv.writer(self.file)
-            if self.ending == ".csv":
-                self.csv.writerow(("path", "rank", "index", "id", "name", "probability", "error"))
-        return self.write
-
-    def write(self, answer):
-        if self.ending == ".jsonl":
-            self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
-        elif self.ending == ".csv":
-            self.csv.writerows(_flat(answer))
-        else:
-            self.rows.append({"path": answer["path"], "top": answer.get("top"), "error": answer.get("error")})
-
-    def __exit__(self, kind, *rest):
-        if self.ending != ".parquet":
-            self.file.close()
-        elif kind is None:
-            _write_parquet(self.rows, self.part)
-        if kind is None:
-            os.replace(self.part, self.path)
-        else:
-            self.part.unlink(missing_ok=True)
+@contextmanager
+def writing(path):
+    """with writing("out.csv") as write: write(answer). The ending says the format; half a file is never left behind."""
+    predictions.check(path, option="--out", endings=(".jsonl", ".csv", ".parquet"))
+    ending, rows = Path(path).suffix.lower(), []
+    with placing(Path(path)) as new:
+        if ending == ".parquet":
+            yield lambda answer: rows.append({"path": answer["path"], "top": answer.get("top"), "error": answer.get("error")})
+            _write_parquet(rows, new)
+            return
+        with open(new, "w", encoding="utf-8", newline="") as file:
+            if ending == ".jsonl":
+                yield lambda answer: file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            else:
+                table = csv.writer(file)
+                table.writerow(("path", "rank", "index", "id", "name", "probability", "error"))
+                yield lambda answer: table.writerows(_flat(answer))
 
 
 def _flat(answer):

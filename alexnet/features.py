@@ -4,7 +4,6 @@ and transfer stand on it.
     alexnet features photos --layer fc7 --out features.npy
 """
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ import numpy as np
 from alexnet import classifier, predictions
 from alexnet.errors import Misused, Refused
 from alexnet.progress import Progress
+from alexnet.rundir import placing
 
 ENDINGS = (".npy", ".parquet")
 NAMED = 5  # unreadable pictures in the answer
@@ -70,7 +70,5 @@ def of_split(clf, split, *, layer=None, positions=None):
 
 
 def _save(out, table):
-    part = f"{os.fspath(out)}.part"
-    with open(part, "wb") as file:
+    with placing(Path(out)) as new, open(new, "wb") as file:
         np.save(file, table)
-    os.replace(part, out)

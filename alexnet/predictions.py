@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.errors import Misused, Refused
+from alexnet.rundir import placing
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 
@@ -38,17 +39,12 @@ def as_text(name):
 def write(path, columns):
     """columns: {name: N values, or an array (N, k)}. Half a file is never left behind."""
     path, ending = Path(path), Path(path).suffix.lower()
-    part = path.with_name(path.name + ".part")
-    try:
+    with placing(path) as new:
         if ending == ".parquet":
-            write_parquet(part, columns)
+            write_parquet(new, columns)
         else:
-            with open(part, "w", encoding="utf-8", newline="") as file:
+            with open(new, "w", encoding="utf-8", newline="") as file:
                 (write_csv if ending == ".csv" else write_jsonl)(file, columns)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def write_csv(file, columns):

@@ -139,6 +139,20 @@ def test_answers_are_written(run, cat, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", "a.jsonl"]
 
 
+def test_two_that_write_one_file_leave_it_whole(run, cat, tmp_path):
+    out = tmp_path / "a.jsonl"
+    with classifier.writing(out) as first, classifier.writing(out) as second:
+        for number in range(3):
+            first({"path": f"first {number}"})
+            second({"path": f"second {number}"})
+    said = [json.loads(line)["path"].split()[0] for line in out.read_text().splitlines()]
+    assert said == ["first"] * 3 and [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]
+    with pytest.raises(ZeroDivisionError), classifier.writing(out) as write:
+        write({"path": "half"})
+        raise ZeroDivisionError
+    assert out.read_text().count("first") == 3 and [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_parquet_is_written_or_its_extra_named(run, cat, tmp_path):
     out = tmp_path / "a.parquet"
     try:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import alexnet
+from alexnet.evaluate import temperature
 from tests.serving import running, settings
 from tests.test_serve import png_of
 
@@ -84,6 +85,20 @@ def test_a_dropped_picture_is_told_shown_and_compared(page, run, pictures):
     bars.nth(2).locator("button").click()
     page.locator(f'#over[aria-label*="{ranked[2].name}"]').wait_for()
     assert page.locator("#kernels").evaluate("one => one.naturalWidth") > 100
+
+
+def test_what_is_unknown_is_called_so(chromium, run, pictures, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    temperature.keep(tmp_path / "run", unknown_below=0.98)
+    data = (pictures / "val" / "cat" / "0001.png").read_bytes()
+    with running(settings(tmp_path / "run")) as (client, _):
+        page = chromium.new_page()
+        page.goto(str(client.base_url))
+        page.locator("html[data-ready]").wait_for()
+        drop(page, "one.png", data)
+        assert seen(page).startswith("Unknown")
+        assert "Below 98" in page.locator("#hint").inner_text()
+        page.close()
 
 
 def test_what_cannot_be_read_is_said_and_the_page_goes_on(page, pictures):

@@ -17,6 +17,7 @@ from alexnet.rundir import replace_file
 
 WEIGHTED = (Conv, Local, Dense)
 FREE = {"std", "bias", "maps", "units", "dropout", "name"}  # fields that do not change what is computed, or that widen() settles
+JUDGED = ("temperature", "unknown_below")
 
 
 class Found(NamedTuple):
@@ -129,7 +130,7 @@ def beside(path):
 
 def judged(facts):
     """What of a card, or of what stands beside a file, an answer is judged by."""
-    return {key: facts[key] for key in ("temperature", "unknown_below") if key in facts}
+    return {key: facts[key] for key in JUDGED if key in facts}
 
 
 def classes(given, count, source):

@@ -11,7 +11,7 @@ from alexnet import nets
 from alexnet.errors import Refused
 from alexnet.exchange import torchvision
 from alexnet.exchange.found import beside as said_beside
-from alexnet.exchange.found import layout, of_card, whole
+from alexnet.exchange.found import judged, layout, of_card, whole
 from alexnet.printing import percent
 from alexnet.rundir import replace_file
 
@@ -95,7 +95,7 @@ def config_of(found, shared):
             "interpolation": "bilinear", "crop_pct": row.crop / found.size, "crop_mode": "center", **normal,
             "num_classes": len(found.classes), "first_conv": names.get(first, first), "classifier": names.get(last, last)},
         "label_names": [id for id, _ in found.classes], "label_descriptions": dict(found.classes),
-        "alexnet": {"row": row.spec(), "size": found.size, "temperature": found.facts.get("temperature", 1.0)}}
+        "alexnet": {"row": row.spec(), "size": found.size, "temperature": 1.0, **judged(found.facts)}}
 
 
 def card(found, shared):

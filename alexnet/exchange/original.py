@@ -15,7 +15,7 @@ from alexnet import nets
 from alexnet.errors import Refused
 from alexnet.exchange import ilsvrc, pickled
 from alexnet.exchange.chains import chain, nearest_row, of_row
-from alexnet.exchange.found import Found, central, classes, read_classes, whole, widened, widths
+from alexnet.exchange.found import JUDGED, Found, central, classes, judged, read_classes, whole, widened, widths
 from alexnet.exchange.pickled import text
 from alexnet.nets.layers import Dense, Local
 
@@ -45,7 +45,7 @@ def read(path, *, meta=None, classes_file=None, net=None):
     mean = central(said.get("mean", np.array(MEAN).reshape(3, 1, 1)), row.crop, meta)
     size = said["mean"].shape[1] if "mean" in said else row.crop * 8 // 7
     data = {"source": str(meta or file), **({"colour": said["colour"]} if "colour" in said else {})}
-    facts = {"note": note, "data": data, "temperature": said.get("temperature", 1.0)}
+    facts = {"note": note, "data": data, "temperature": 1.0, **judged(said)}
     return whole(Found(row, tensors, mean, size, given, facts), file)
 
 
@@ -230,8 +230,7 @@ def read_meta(path):
     if pca := _get(content, "color_pca"):
         stdevs, vectors = (np.asarray(one.array(), np.float64) for one in pca)
         found["colour"] = {"stdevs": stdevs.reshape(-1).tolist(), "vectors": vectors.tolist()}
-    if (temperature := _get(content, "temperature")) is not None:
-        found["temperature"] = float(temperature)
+    found |= {key: float(value) for key in JUDGED if (value := _get(content, key)) is not None}
     if names := _get(content, "label_names"):
         found["classes"] = known([_label(one) for one in names], [_label(one) for one in _get(content, "label_ids") or ()])
     return found

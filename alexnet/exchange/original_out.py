@@ -10,7 +10,7 @@ from alexnet import nets
 from alexnet.errors import Refused
 from alexnet.exchange import ilsvrc, pickled
 from alexnet.exchange.chains import MAPS
-from alexnet.exchange.found import enlarged
+from alexnet.exchange.found import enlarged, judged
 from alexnet.nets.layers import BatchNorm, Blur, ContrastNorm, Conv, Dense, Local, Nails, Pool, ResponseNorm, WithinMapNorm
 from alexnet.rundir import replace_file
 
@@ -156,7 +156,7 @@ def meta(found):
     mean, words = np.ascontiguousarray(enlarged(found), np.float32), ilsvrc.words()
     said = {"batch_size": 1024, "num_vis": mean.size, "data_mean": mean.reshape(-1, 1),
             "label_ids": [id for id, _ in found.classes], "label_names": [words.get(id, name) for id, name in found.classes],
-            "temperature": float(found.facts.get("temperature", 1.0))}
+            **{"temperature": 1.0, **judged(found.facts)}}
     if colour := found.facts.get("data", {}).get("colour"):
         said["color_pca"] = tuple(np.array(colour[key], np.float64) for key in ("stdevs", "vectors"))
     return said

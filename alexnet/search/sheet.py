@@ -1,9 +1,10 @@
 """A sheet of pictures: a row a query, its neighbours beside it, words under each. For looking at, not for measuring."""
 
-import os
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from alexnet.rundir import placing
 
 SIDE, GAP, TEXT = 96, 8, 16
 INK, FAINT, PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
@@ -24,9 +25,8 @@ def write(path, rows):
             else:
                 page.paste(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC), (left, top))
             draw.text((left, top + SIDE + 2), shortened(words, font, SIDE), fill=FAINT if place else INK, font=font)
-    part = Path(f"{path}.part")
-    page.save(part, "PNG" if Path(path).suffix.lower() == ".png" else "JPEG")
-    os.replace(part, path)
+    with placing(Path(path)) as new:
+        page.save(new, "PNG" if Path(path).suffix.lower() == ".png" else "JPEG")
 
 
 def shortened(words, font, width):

@@ -2,6 +2,7 @@
 import { at, bars, capital, make, percent, short, trouble } from "./draw.js";
 import { shown, told } from "./ask.js";
 
+const UNKNOWN = "Unknown: likely enough for none of its classes";
 let model = null, current = null, turn = 0, presses = 0;
 const sheet = [];
 
@@ -57,9 +58,10 @@ export async function open(picture) {
 function answer(one, picked = 0) {
   const best = one.top[0];
   at("eyebrow").textContent = one.path;
-  at("verdict").textContent = best.probability > 0.5 ? capital(short(best.name)) : `${capital(short(best.name))}, perhaps`;
-  at("hint").textContent = one.top.length > 1 ? "Press a bar to see where it looked for that class." : "";
-  at("said").textContent = `Most likely ${short(best.name)}, ${percent(best.probability)}.`;
+  at("verdict").textContent = one.unknown ? UNKNOWN : best.probability > 0.5 ? capital(short(best.name)) : `${capital(short(best.name))}, perhaps`;
+  at("hint").textContent = (one.unknown ? `Below ${percent(model.unknown_below)} it does not trust its first answer. ` : "") +
+    (one.top.length > 1 ? "Press a bar to see where it looked for that class." : "");
+  at("said").textContent = `${one.unknown ? `${UNKNOWN}. ` : ""}Most likely ${short(best.name)}, ${percent(best.probability)}.`;
   bars(at("bars"), one.top, { picked, onPick: (place) => { answer(one, place); explain(place, turn, true); } });
 }
 
@@ -121,7 +123,7 @@ async function many(files) {
       const { picture, card: made } = next;
       try {
         picture.one = (await told(`/v1/predict?name=${encodeURIComponent(picture.name.slice(0, 200))}`, { body: picture.file })).predictions[0];
-        fill(made, picture.one.top[0]);
+        fill(made, picture.one);
         if (!opened) { opened = true; open(picture); }
       } catch (error) {
         picture.failed = true;
@@ -145,9 +147,9 @@ function card(picture) {
   return made;
 }
 
-function fill(made, best) {
-  const [name, share] = made.querySelectorAll(".label span");
-  name.textContent = short(best.name);
+function fill(made, one) {
+  const [name, share] = made.querySelectorAll(".label span"), best = one.top[0];
+  name.textContent = one.unknown ? `unknown (${short(best.name)})` : short(best.name);
   share.textContent = percent(best.probability);
   made.querySelector(".fill").style.width = `${100 * best.probability}%`;
 }
