@@ -1,6 +1,7 @@
 """transfer: the probe is the best of its convex problem, choices and reports use other pictures, the model is a MODEL."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -121,11 +122,14 @@ def test_unknown_is_what_is_below_the_threshold(own):
     assert not alexnet.load("default").is_unknown(alexnet.load("default").rank(np.full(16, 1 / 16)))
 
 
-def test_the_same_command_goes_on_and_another_is_refused(own, run):
+def test_the_same_command_goes_on_and_another_is_refused(own, run, monkeypatch):
     top, answer = own
     given = {"out": str(top / "run"), "from_": str(run), "probe_only": True, "holdout": 0.25}
     again = transfer.transfer(str(top / "pictures"), **given)
     assert again["errors"] == answer["errors"] and again["temperature"] == answer["temperature"]
+    monkeypatch.chdir(top / "run")  # the same pictures and backbone, called otherwise
+    again = transfer.transfer("../pictures", **{**given, "from_": os.path.relpath(run), "out": "."})
+    assert again["errors"] == answer["errors"]
     with pytest.raises(Refused, match="other settings"):
         transfer.transfer(str(top / "pictures"), **{**given, "holdout": 0.5})
     with pytest.raises(Misused, match="no backbone"):

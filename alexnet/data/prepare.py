@@ -148,7 +148,7 @@ def _wanted(found, split):
         raise Misused(f"{found.path} has no split {split!r}: {nearest(split, found.splits)}")
     wanted = list(found.splits) if split is None else [split]
     counts = ", ".join(f"{name} {len(found.splits[name]):,}" for name in wanted)
-    say(f"{found.kind}, {len(found.classes):,} classes: {counts} pictures")
+    say(f"{found.kind}, {len(found.classes):,} classes; pictures: {counts}")
     for note in found.notes:
         say(f"note: {note}")
     return wanted

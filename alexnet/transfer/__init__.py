@@ -6,6 +6,7 @@ choices. `val`, held out too, is looked at once, at the end.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +47,9 @@ def transfer(
     if scratch and (from_ or probe_only):
         raise Misused("--scratch has no backbone: leave --from and --probe-only out.")
     backbone = None if scratch else classifier.load(from_, device=device)
-    asked = {"folder": str(folder), "from": None if scratch else str(weights.find(from_)), "weights": backbone and backbone.digest,
-             "probe_only": probe_only, "holdout": holdout, "group": group, "epochs": epochs, "net": net, "seed": seed}
+    asked = {"folder": os.path.abspath(folder), "from": None if scratch else os.path.abspath(weights.find(from_)),
+             "weights": backbone and backbone.digest, "probe_only": probe_only, "holdout": holdout,
+             "group": group, "epochs": epochs, "net": net, "seed": seed}
     _enter(out, asked)
     store, tune = _store(folder, out, backbone.card["size"] if backbone else 64, holdout, group)
     rundir.RunDir(out).write("config.json", {"transfer": asked, **rundir.RunDir(out).place_of(store)})
