@@ -36,7 +36,7 @@ from experiments.subsets import WANTED, subset
 
 PATCHES = {"kind": "patches", "whiten": True, "describe": {"patch": 6, "stride": 1}, "regions": cells((2, 2)), "pool": "sum"}
 DENSE = {"zoom": 2, "stride": 8, "sizes": (16, 24, 32)}  # in the enlarged picture
-STANDARD = {"standardise": True, "strengths": (0.002, 0.01, 0.05, 0.2)}  # strength: of a picture's loss against |w|^2 / 2
+STANDARD = {"standardise": True, "strengths": (0.01, 0.05, 0.2, 1.0)}  # strength: of a picture's loss against |w|^2 / 2
 UNIT = {"standardise": False, "strengths": (0.3, 3.0, 30.0)}  # of features whose length is 1
 SYSTEMS = {  # name -> (room, its settings, the SVM's, what is tried)
     "triangle k-means": (coding, {**PATCHES, "code": "triangle"}, STANDARD, ({},)),
