@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import alexnet
-from alexnet.errors import Misused, Refused
+from alexnet.errors import Misused
 from experiments import rivals, subsets
 from experiments.arms import Arm, Size, Work
 from experiments.rivals import coding, descriptors, fisher, linear
@@ -100,13 +100,28 @@ def net_error(store, run):
     return alexnet.evaluate(run / "checkpoints" / "last" / "weights.safetensors", store=store, split="claims")["top1_error"]
 
 
-def test_the_whole_at_toy_size(tmp_path):
+def test_the_whole_at_toy_size(tmp_path, monkeypatch):
     pytest.importorskip("cv2")
     store = subsets.toy(tmp_path, size=32)
-    net = Work([store], tmp_path, scale="toy", size=Size("toy32", batch_size=32)).train(Arm("net", "toy32"), seed=0)[0]
-    with pytest.raises(Refused, match="the same command goes on"):
-        rivals.measure(store, tmp_path / "out", scale="toy", minutes=1e-9)
-    found = rivals.measure(store, tmp_path / "out", scale="toy", model=net)
+    encode, calls = rivals.coding.encode, []
+
+    def killed(*given, **fields):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(*given, **fields)
+
+    monkeypatch.setattr(rivals, "AT_ONCE", 32)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(rivals.coding, "encode", killed)
+        rivals.measure(store, tmp_path / "out", scale="toy")
+    found = rivals.measure(store, tmp_path / "out", scale="toy")
+    whole = rivals.measure(store, tmp_path / "whole", scale="toy", systems=rivals.RIVALS[:1])
+    kept, fresh = ((tmp_path / name / "rivals").rglob("train.f16") for name in ("out", "whole"))
+    assert next(one for one in kept if "sparse" in str(one)).read_bytes() == next(fresh).read_bytes()
+    assert whole["systems"][0]["tried"][0]["tune_error"] == found["systems"][0]["tried"][0]["tune_error"]
+    net, = (tmp_path / "out" / "runs").rglob("finished.json")
+    net = net.parent
     assert [one["system"] for one in found["systems"]] == rivals.RIVALS
     for one in found["systems"]:
         assert one["trained_on"] == found["data"]["pictures"]["train"] and len(one["tried"]) >= 3 and one["bytes_of_features"] > 0
@@ -115,7 +130,10 @@ def test_the_whole_at_toy_size(tmp_path):
         low, high = row["top1_interval"]
         assert low < row["difference"] < high and "toy32" in row["what"] and row["paper"] and "other pictures" not in row["what"]
         assert row["difference"] == pytest.approx(one["top1_error"] - net_error(store, net))
-    again = rivals.measure(store, tmp_path / "out", scale="toy")  # features are only read
+    other = Work([store], tmp_path, scale="toy", size=Size("toy32", batch_size=32)).train(Arm("net", "toy32"), seed=0)[0]
+    again = rivals.measure(store, tmp_path / "out", scale="toy", model=other)  # features are only read
+    assert "taught in" in rivals.as_text(found) and "taught in" not in rivals.as_text(again)
+    assert again["net"]["top1_error"] == pytest.approx(net_error(store, other))
     keys = ("top1_error", "seconds_of_features", "tune_error")
     assert [[one[key] for key in keys] for one in again["systems"]] == [[one[key] for key in keys] for one in found["systems"]]
     valid = rivals.measure(store, tmp_path / "out", scale="toy", validate=True, systems=["triangle k-means"])

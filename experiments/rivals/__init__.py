@@ -1,10 +1,10 @@
 """Claim 12, Table 1's rivals on the pictures that our nets see: SIFT and Fisher vectors, sparse coding over a spatial pyramid, each
 with a linear SVM. First `--validate` on CIFAR-10 against a published figure, then on Tiny-ImageNet; chosen on `tune`, reported on
 `claims`, with time and memory beside the error. Pictures of 64 pixels handicap SIFT, which was made for several hundred.
-With `--model`, a net that learnt from the same pictures is set beside each, picture by picture.
+Beside each stands, picture by picture, the net of 2012 for such pictures, taught on the same ones; or `--model`, one of yours.
 
     python -m experiments.rivals CIFAR_STORE OUT --validate [--systems "triangle k-means" ...]
-    python -m experiments.rivals STORE OUT --scale cpu --model RUN    # goes on where it stopped
+    python -m experiments.rivals STORE OUT --scale cpu    # goes on where it stopped
 """
 
 import argparse
@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,9 +31,10 @@ from alexnet.evaluate.passes import Member, watch
 from alexnet.evaluate.scores import wilson
 from alexnet.progress import Progress, say
 from alexnet.rundir import environment, replace_file
+from experiments.arms import Arm, Size, Work, last, stop_after
 from experiments.rivals import coding, fisher, linear
 from experiments.rivals.descriptors import cells
-from experiments.subsets import WANTED, subset
+from experiments.subsets import WANTED
 
 PATCHES = {"kind": "patches", "whiten": True, "describe": {"patch": 6, "stride": 1}, "regions": cells((2, 2)), "pool": "sum"}
 DENSE = {"zoom": 2, "stride": 8, "sizes": (16, 24, 32)}  # in the enlarged picture
@@ -56,6 +58,11 @@ PUBLISHED = {  # CIFAR-10's own test pictures, all 50,000 to learn from, errors
     "source": "Coates, Lee, Ng: An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS 2011, Table 1 "
               "(1,600 and 4,000 words, patches of 6, stride 1, whitened); for the other systems none was found for CIFAR-10",
 }
+NETS = {  # the net beside them, at each scale
+    "toy": Size("toy32", trials=1, batch_size=32, more={"clean": 32}),
+    "cpu": Size("tiny64", epochs=36, trials=3),
+    "gpu": Size("small64", epochs=36, trials=3, batch_size=128),
+}
 SCALES = {  # coding, fisher: centres and Gaussians, learnt from `count` parts; steps: of L-BFGS a strength; tries: variants
     "toy": {"coding": 8, "fisher": 2, "count": 500, "steps": 5, "tries": 1, "classes": None},
     "cpu": {"coding": 400, "fisher": 32, "count": 100_000, "steps": 100, "tries": 1, "classes": 20},  # as the other claims
@@ -68,8 +75,9 @@ AT_ONCE = 64  # pictures
 
 def measure(store, out, *, scale="cpu", validate=False, systems=None, model=None, minutes=None, **changes):
     """changes: of the scale (classes, a_class, coding, fisher). minutes: leave once so many are over; the same call goes on. -> an
-    entry a system, kept in OUT/rivals-SCALE.json as soon as it is there, and with a model a row each."""
-    began, out, changes = time.monotonic(), Path(out), {key: value for key, value in changes.items() if value}
+    entry a system, kept in OUT/rivals-SCALE.json as soon as it is there, and a row each beside the net."""
+    out, changes = Path(out), {key: value for key, value in changes.items() if value}
+    stop_after(minutes)
     settings = {**SCALES[scale], **({"classes": None} if validate else {}), **changes}
     for name in systems or ():
         if name not in SYSTEMS:
@@ -77,17 +85,20 @@ def measure(store, out, *, scale="cpu", validate=False, systems=None, model=None
     words = "".join(f" --{key.replace('_', '-')} {value}" for key, value in changes.items()) + " --model MODEL" * bool(model)
     words += " --systems" * bool(systems) + "".join(f' "{name}"' for name in systems or ())
     few = f"{Path(store).name}-{settings['classes'] or 'all'}-{settings.get('a_class') or 'all'}"
-    some = subset(store, out / "stores" / few, classes=settings["classes"], a_class=settings.get("a_class"))
+    size = replace(NETS["toy" if validate else scale], classes=settings["classes"], a_class=settings.get("a_class"))
+    work = Work([store], out, scale=scale, size=size)
+    some = work.store
     found = {"claim": 12, "sentence": "features made by hand are far behind the net, on the same pictures", "scale": scale,
              "command": f"python -m experiments.rivals STORE OUT --scale {scale}{' --validate' * validate}{words}",
              "environment": environment(pick("auto"), command=""), "data": described(some), "settings": settings, "finished": False,
              **({"published": PUBLISHED} if validate else {"said": [HANDICAP]}), "systems": [], "rows": []}
-    net = model and beside(model, some)
+    if not validate:
+        found["net"], its = beside(model, some) if model else taught(work)
     chosen = systems or (VALIDATED[scale] if validate else RIVALS)
     for name in chosen:
-        entry, wrong = one(name, some, out / "rivals" / few, settings, deadline=minutes and began + 60 * minutes)
+        entry, wrong = one(name, some, out / "rivals" / few, settings)
         found["systems"].append(entry)
-        found["rows"] += [row(name, wrong, net, found["data"]["classes"])] if net else []
+        found["rows"] += [] if validate else [row(name, wrong, found["net"], its, found["data"]["classes"])]
         found |= {"seconds": round(sum(one["seconds"] for one in found["systems"]), 1), "finished": name == chosen[-1]}
         replace_file(out / f"rivals-{'cifar10' if validate else scale}.json", (json.dumps(found, indent=1) + "\n").encode())
     return found
@@ -99,29 +110,46 @@ def described(store):
             "pictures": {name: len(open_split(store, name)) for name in WANTED}}
 
 
+def taught(work):
+    """The net of 2012 for such pictures, at the rate of several that is best on tune. -> (its facts, where it is wrong on claims)"""
+    runs = work.runs(Arm("the net", work.size.row))
+    facts, wrong = beside(last(runs.folders[0]), work.store)
+    line = runs.lines[0]
+    return {**facts, "epochs": line["epoch"], "chosen": runs.fields, "trials": runs.trials, "seconds": line["seconds"],
+            "seconds_of_trials": sum(work.spent.values())}, wrong
+
+
 def beside(model, store):
-    """(name, was it taught by the very same pictures, where it is wrong on claims)"""
+    """-> (its facts, where it is wrong on claims)"""
     net, mean, card = weights.read(model)
     part, member = open_split(store, "claims"), Member(net, mean, device=pick("auto"))
     weights.same_classes(card, part, model)
     with Progress("looking at claims", len(part)) as bar:
         seen, = watch([member], Feed(part, device=member.device), [[1.0]], tell=bar.advance)
-    return card["net"], card["data"].get("fingerprint") == open_split(store, "train").fingerprint, seen.first < 1
+    same = card["data"].get("fingerprint") == open_split(store, "train").fingerprint
+    error = 1 - float(seen.first.mean())
+    return {"name": card["net"], "taught_by_the_same": same, "parameters": sum(one.numel() for one in net.parameters()),
+            "images": len(part), "top1_error": error, "top1_interval": wilson(error, len(part)),
+            "peak_bytes": peak()}, seen.first < 1
 
 
-def row(name, wrong, net, classes):
+def peak():
+    """Of this process, from its beginning."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def row(name, wrong, net, its, classes):
     """For the table: the rival's error minus the net's, over pictures; one run of each."""
-    called, same, its = net
     counts = int((wrong & ~its).sum()), int((its & ~wrong).sum())
     apart, interval = (counts[0] - counts[1]) / len(wrong), paired(*counts, len(wrong))
     verdict = "resolved, over pictures" if interval[0] > 0 or interval[1] < 0 else "not resolved"
-    note = "" if same else ", which learnt from other pictures"
-    return {"what": f"{name}, against {called}{note}", "paper": PAPER.get(name, ""), "unit": "of the pictures", "difference": apart,
+    note = "" if net["taught_by_the_same"] else ", which learnt from other pictures"
+    return {"what": f"{name}, against {net['name']}{note}", "paper": PAPER.get(name, ""), "unit": "of the pictures", "difference": apart,
             "interval": interval, "top1_difference": apart, "top1_interval": interval, "pictures": len(wrong),
             "split": "claims", "classes": classes, "verdict": verdict}
 
 
-def one(name, store, folder, settings, *, deadline=None):
+def one(name, store, folder, settings):
     """Every variant of a system with every strength; the best on tune, and what it makes of claims."""
     room, fields, svm, variants = SYSTEMS[name]
     tried, device, wrong, seconds = [], pick("auto"), [], 0.0
@@ -129,7 +157,7 @@ def one(name, store, folder, settings, *, deadline=None):
         words = settings[room.__name__.rpartition(".")[2]]
         chosen = {**fields, **variant, "words": words, "count": settings["count"], "device": device}
         key = f"{name.replace(', ', '-').replace(' ', '-')}-{number}-{words}"
-        tables, labels, spent = encoded(room, chosen, store, folder / key, deadline)
+        tables, labels, spent = encoded(room, chosen, store, folder / key)
         seconds += spent["seconds_of_words"] + spent["seconds_of_features"]
         machine, classes = None, len(open_split(store, "train").classes)
         with Progress(f"{name}: SVM", settings["steps"] * len(svm["strengths"]), unit="passes") as bar:
@@ -152,7 +180,7 @@ def one(name, store, folder, settings, *, deadline=None):
             "tried": [{key: line[key] for key in shown} for line in tried]}, wrong[place]
 
 
-def encoded(room, chosen, store, folder, deadline):
+def encoded(room, chosen, store, folder):
     """-> (features a split, labels a split, what it cost); features lie on the disk as they come, and a kill costs the last few."""
     folder.mkdir(parents=True, exist_ok=True)
     said, file = json.dumps({key: str(value) for key, value in chosen.items() if key != "device"}), folder / "settings.json"
@@ -163,14 +191,14 @@ def encoded(room, chosen, store, folder, deadline):
     arrays, learning = learnt(room, chosen, parts["train"], folder / "book.npz")
     tables, seconds = {}, 0.0
     for name, part in parts.items():
-        tables[name], took = table(folder / name, part, partial(room.encode, arrays, **chosen), deadline)
+        tables[name], took = table(folder / name, part, partial(room.encode, arrays, **chosen))
         seconds += took
     pictures = sum(map(len, parts.values()))
     return tables, {name: part.labels for name, part in parts.items()}, {
         "units": tables["train"].shape[1], "seconds_of_words": round(learning, 1), "seconds_of_features": round(seconds, 1),
         "milliseconds_a_picture": round(1000 * seconds / pictures, 2),
         "bytes_of_features": sum(one.nbytes for one in tables.values()),
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        "peak_bytes": peak()}
 
 
 def learnt(room, chosen, part, file):
@@ -186,7 +214,7 @@ def learnt(room, chosen, part, file):
         return {key: kept[key] for key in kept if key != "seconds"}, float(kept["seconds"])
 
 
-def table(stem, part, encode, deadline):
+def table(stem, part, encode):
     """-> (float16 (N, units) on the disk, seconds)"""
     state, file = stem.with_suffix(".json"), stem.with_suffix(".f16")
     done = json.loads(state.read_text()) if state.exists() else {"pictures": 0, "seconds": 0.0, "fingerprint": part.fingerprint}
@@ -194,9 +222,6 @@ def table(stem, part, encode, deadline):
         raise Refused(f"{file} was made of other pictures: take another OUT.")
     with Progress(f"features of {part.name}", len(part), start=done["pictures"]) as bar:
         while done["pictures"] < len(part):
-            if deadline and time.monotonic() > deadline:
-                raise Refused(f"the time is over at {done['pictures']:,} of {len(part):,} pictures of {part.name}: the same "
-                              f"command goes on from there.")
             started, first = time.monotonic(), done["pictures"]
             rows = encode(part.pictures(range(first, min(first + AT_ONCE, len(part))))).half().cpu().numpy()
             held = np.memmap(file, np.float16, "r+" if first else "w+", shape=(len(part), rows.shape[1]))
@@ -228,6 +253,10 @@ def as_text(found):
         lines.append(f"{one['system']:<34}{one['words']:>6}{one['top1_error']:>8.1%}  {f'{low:.1%} to {high:.1%}':<16}"
                      f"{one['top5_error']:>6.1%}{one['seconds_of_features']:>8.0f} s{one['seconds_of_svm']:>6.0f} s"
                      f"{one['milliseconds_a_picture']:>9.1f} ms")
+    if net := found.get("net"):
+        low, high = net["top1_interval"]
+        took = f"  taught in {net['seconds']:.0f} s" if "seconds" in net else ""
+        lines.append(f"{net['name']:<34}{'':>6}{net['top1_error']:>8.1%}  {f'{low:.1%} to {high:.1%}':<16}{took}")
     return "\n".join(lines)
 
 
@@ -239,7 +268,7 @@ def main(words=None):
     parser.add_argument("--validate", action="store_true", help="the systems and settings with a published figure on CIFAR-10")
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help=", ".join(SYSTEMS))
     parser.add_argument("--minutes", type=float, help="leave after so many; the same command goes on")
-    parser.add_argument("--model", help="a net that learnt from the same pictures, to set beside them")
+    parser.add_argument("--model", help="a net of yours, to set beside them")
     for option, help in (("classes", "so many, evenly spaced"), ("a-class", "pictures of each to learn from"), ("coding", "words"),
                          ("fisher", "Gaussians")):
         parser.add_argument(f"--{option}", type=int, help=help)
