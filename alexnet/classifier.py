@@ -285,7 +285,7 @@ def writing(path):
     ending, rows = Path(path).suffix.lower(), []
     with placing(Path(path)) as new:
         if ending == ".parquet":
-            yield lambda answer: rows.append({"path": answer["path"], "top": answer.get("top"), "error": answer.get("error")})
+            yield lambda answer: rows.append({key: answer.get(key) for key in ("path", "top", "error", "unknown")})
             _write_parquet(rows, new)
             return
         with open(new, "w", encoding="utf-8", newline="") as file:
@@ -293,16 +293,17 @@ def writing(path):
                 yield lambda answer: file.write(json.dumps(answer, ensure_ascii=False) + "\n")
             else:
                 table = csv.writer(file)
-                table.writerow(("path", "rank", "index", "id", "name", "probability", "error"))
+                table.writerow(("path", "rank", "index", "id", "name", "probability", "error", "unknown"))
                 yield lambda answer: table.writerows(_flat(answer))
 
 
 def _flat(answer):
     """A line a class; one line for a picture that could not be read."""
     if "error" in answer:
-        return [(answer["path"], "", "", "", "", "", answer["error"])]
+        return [(answer["path"], "", "", "", "", "", answer["error"], "")]
+    unknown = "true" if answer.get("unknown") else ""
     return [
-        (answer["path"], rank, one["index"], one["id"], one["name"], f"{one['probability']:.6g}", "")
+        (answer["path"], rank, one["index"], one["id"], one["name"], f"{one['probability']:.6g}", "", unknown)
         for rank, one in enumerate(answer["top"], 1)
     ]
 
@@ -312,5 +313,5 @@ def _write_parquet(rows, path):
     import pyarrow.parquet as pq
 
     one = pa.struct([("index", pa.int32()), ("id", pa.string()), ("name", pa.string()), ("probability", pa.float32())])
-    schema = pa.schema([("path", pa.string()), ("top", pa.list_(one)), ("error", pa.string())])
+    schema = pa.schema([("path", pa.string()), ("top", pa.list_(one)), ("error", pa.string()), ("unknown", pa.bool_())])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)

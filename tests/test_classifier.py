@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from alexnet import classifier, evaluate, predictions, weights
 from alexnet.data import augment, picture
 from alexnet.data import store as stores
 from alexnet.errors import Misused, Refused
+from alexnet.evaluate import temperature
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +137,18 @@ def test_answers_are_written(run, cat, tmp_path):
     alexnet.predict(str(cat), "missing.png", model=run, top=2, out=str(tmp_path / "a.csv"))
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert [row["rank"] for row in rows] == ["1", "2", ""] and rows[0]["name"] == found[0]["top"][0]["name"]
-    assert rows[2]["path"] == "missing.png" and rows[2]["error"]
+    assert rows[2]["path"] == "missing.png" and rows[2]["error"] and not any(row["unknown"] for row in rows)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", "a.jsonl"]
+
+
+def test_a_file_of_answers_says_what_is_unknown(run, cat, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    temperature.keep(tmp_path / "run", unknown_below=0.999)
+    alexnet.predict(str(cat), model=tmp_path / "run", top=2, out=str(tmp_path / "a.csv"))
+    assert [row["unknown"] for row in csv.DictReader((tmp_path / "a.csv").open())] == ["true", "true"]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    alexnet.predict(str(cat), "missing.png", model=tmp_path / "run", out=str(tmp_path / "a.parquet"))
+    assert [row["unknown"] for row in parquet.read_table(tmp_path / "a.parquet").to_pylist()] == [True, None]
 
 
 def test_two_that_write_one_file_leave_it_whole(run, cat, tmp_path):
