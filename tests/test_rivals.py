@@ -39,6 +39,17 @@ def test_sparse_codes_are_scikit_learns():
     assert both.min() >= 0 and np.allclose(both[:, :15] - both[:, 15:], ours, atol=0.1)
 
 
+def test_words_are_the_middles_of_what_is_nearest_to_them():
+    random = np.random.default_rng(0)
+    clouds = np.concatenate([middle + random.standard_normal((100, 2)) for middle in ((0, 0), (50, 0), (0, 50))]).astype(np.float32)
+    found = coding.centres(clouds, 3, random=random)
+    middles = clouds.reshape(3, 100, 2).mean(1)
+    away = np.linalg.norm(found[:, None] - middles, axis=-1)
+    assert away.min(1).max() < 1e-3 and len(set(away.argmin(1))) == 3
+    many = coding.centres(np.repeat(clouds[:4], 25, axis=0), 20, random=random)  # more words than there are different rows
+    assert np.isfinite(many).all()
+
+
 def test_triangle_codes_and_pools_by_hand():
     words = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 4.0]])
     parts = torch.tensor([[0.0, 0.0]])

@@ -12,15 +12,33 @@ STEPS = 40  # of the iterative shrinkage
 AT_ONCE = {"cpu": 2**12, "cuda": 2**16}  # parts that are coded together: what a cache holds
 
 
-def learn(pictures, *, kind, words, count, random, seed, whiten, regions, describe, **_):
+def learn(pictures, *, kind, words, count, random, seed, whiten, regions, describe, device="cpu", **_):
     """-> arrays: the whitening and the words."""
-    from sklearn.cluster import MiniBatchKMeans
-
     table = descriptors.sampled(pictures, kind, count=count, random=random, **describe)
     mean, matrix = whitening(table) if whiten else (np.zeros(table.shape[1]), np.eye(table.shape[1]))
     table = ((table - mean) @ matrix).astype(np.float32)
-    machine = MiniBatchKMeans(words, batch_size=max(4096, 4 * words), n_init=1, max_iter=30, random_state=seed)
-    return {"mean": mean, "matrix": matrix, "words": machine.fit(table).cluster_centers_.astype(np.float32)}
+    return {"mean": mean, "matrix": matrix, "words": centres(table, words, random=random, device=device)}
+
+
+@torch.inference_mode()
+def centres(table, count, *, random, device="cpu", steps=50):
+    """k-means: rows that are drawn, each moved to the middle of those that it is nearest to; one nearest to none is drawn anew."""
+    table = torch.from_numpy(table).to(device)
+
+    def drawn(few):
+        return table[torch.from_numpy(random.choice(len(table), few, replace=False)).to(device)]
+
+    found = drawn(count)
+    for step in range(steps):
+        sums, sizes = torch.zeros_like(found), torch.zeros(count, device=device)
+        for part in table.split(2**14):
+            nearest = distances(part, found).argmin(1)
+            sums.index_add_(0, nearest, part)
+            sizes += torch.bincount(nearest, minlength=count)
+        found = sums / sizes.clamp(min=1)[:, None]
+        if empty := int((sizes == 0).sum()) * (step < steps - 1):
+            found[sizes == 0] = drawn(empty)
+    return found.cpu().numpy()
 
 
 def whitening(table, floor=0.1):
