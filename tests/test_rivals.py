@@ -67,11 +67,11 @@ def test_the_svm_is_scikit_learns():
 
     features, labels = RANDOM.normal(size=(90, 6)).astype(np.float32) * 3 + 1, RANDOM.integers(3, size=90)
     features[np.arange(90), labels] += 2
-    ours = linear.fit(features, labels, 3, strength=0.2, steps=300)
+    ours = linear.fit(features, labels, 3, strengths=(0.2, 0.01), steps=300)[0]
     theirs = LinearSVC(C=0.2, tol=1e-8, max_iter=100_000).fit(features, labels)
     assert np.abs(ours.scores(features) - theirs.decision_function(features)).max() < 5e-3
-    standard = linear.fit(features * 100, labels, 3, strength=0.2, standardise=True, steps=300)
-    small = linear.fit(features, labels, 3, strength=0.2, standardise=True, steps=300)
+    standard = linear.fit(features * 100, labels, 3, strengths=(0.2,), standardise=True, steps=300)[0]
+    small = linear.fit(features, labels, 3, strengths=(0.2,), standardise=True, steps=300)[0]
     assert np.abs(standard.scores(features * 100) - small.scores(features)).max() < 0.01
 
 

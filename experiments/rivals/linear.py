@@ -1,25 +1,23 @@
-"""A linear SVM a class against the rest, squared hinge loss, all classes at once and the pictures a block at a time: the features
-of 85,000 pictures do not fit into memory as liblinear wants them. The same objective as scikit-learn's LinearSVC, biases held back
-with the weights."""
+"""A linear SVM a class against the rest, squared hinge loss, every class and every strength at once and the pictures a block at a
+time: the features of 85,000 pictures do not fit into memory as liblinear wants them. The same objective as scikit-learn's LinearSVC,
+biases held back with the weights. Each is a problem of its own to L-BFGS, and as scores are linear in the weights, the best step
+along its direction is found without looking at a feature again."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-BLOCK = 2048  # pictures
+BLOCK, KEPT = 2048, 8  # pictures; moves that L-BFGS remembers
+ENOUGH = 1e-3  # of the first gradient
 
 
 class Machine(NamedTuple):
-    weight: torch.Tensor  # (classes, units)
+    weight: torch.Tensor  # (classes, units), of features as they are
     bias: torch.Tensor  # (classes,)
-    mean: torch.Tensor  # (units,)
-    spread: torch.Tensor
 
     def scores(self, features):
-        weight = self.weight / self.spread
-        bias = self.bias - weight @ self.mean
-        return torch.cat([part @ weight.T + bias for part, _ in blocks(features, weight.device)]).cpu().numpy()
+        return torch.cat([part @ self.weight.T + self.bias for part, _ in blocks(features, self.weight.device)]).cpu().numpy()
 
 
 def blocks(features, device):
@@ -42,33 +40,74 @@ def moments(features, device, *, standardise):
     return mean.float(), (second / len(features) - mean**2).clamp(min=0).add(0.01).sqrt().float()
 
 
-def fit(features, labels, classes, *, strength, standardise=False, start=None, steps=60, device="cpu", tell=lambda: None):
-    """|w|^2 / 2 + strength x the sum over pictures and classes of max(0, 1 -+ score)^2, by L-BFGS. start: where it begins."""
-    mean, spread = (start.mean, start.spread) if start else moments(features, device, standardise=standardise)
-    weight = (start.weight if start else torch.zeros(classes, features.shape[1])).to(device).clone()
-    bias = (start.bias if start else torch.zeros(classes)).to(device).clone()
-    labels, scale = torch.from_numpy(np.asarray(labels, np.int64)).to(device), 1 / (strength * len(labels))
-    solver = torch.optim.LBFGS([weight, bias], max_iter=steps, history_size=10, line_search_fn="strong_wolfe",
-                               tolerance_grad=1e-6, tolerance_change=1e-9)
+@torch.inference_mode()
+def fit(features, labels, classes, *, strengths, standardise=False, steps=60, device="cpu", tell=lambda: None):
+    """|w|^2 / 2 + strength x the sum over pictures and classes of max(0, 1 -+ score)^2. -> a Machine a strength"""
+    mean, spread = moments(features, device, standardise=standardise)
+    count, units = features.shape
+    labels = torch.from_numpy(np.asarray(labels, np.int64)).to(device)
+    sign = torch.full((count, classes), -1.0, device=device).scatter_(1, labels[:, None], 1.0).repeat(1, len(strengths))
+    decay = (1 / (count * torch.tensor(strengths, device=device))).repeat_interleave(classes)[:, None]
 
-    @torch.no_grad()
-    def closure():
-        loss = scale / 2 * (weight.square().sum() + bias.square().sum())
-        weight.grad, bias.grad = torch.zeros_like(weight), scale * bias
-        narrow = weight / spread  # features are standardised by their weights
-        shift = bias - narrow @ mean
-        total = torch.zeros_like(bias)
+    def plain(weight):
+        """Weights of standardised features and of 1, as weights of features as they are, and biases."""
+        narrow = weight[:, :-1] / spread
+        return narrow, weight[:, -1] - narrow @ mean
+
+    def forward(weight):
+        narrow, bias = plain(weight)
+        return torch.cat([rows @ narrow.T + bias for rows, _ in blocks(features, device)])
+
+    def gradient(weight, scores):
+        slope = -2 / count * sign * (1 - sign * scores).clamp(min=0)
+        total, found = slope.sum(0)[:, None], torch.zeros(len(weight), units, device=device)
         for rows, place in blocks(features, device):
-            sign = torch.full((len(rows), classes), -1.0, device=device).scatter_(1, labels[place, None], 1.0)
-            slack = (1 - sign * (rows @ narrow.T + shift)).clamp(min=0)
-            loss += slack.square().sum() / len(labels)
-            slope = -2 / len(labels) * sign * slack
-            weight.grad += slope.T @ rows
-            total += slope.sum(0)
-        weight.grad = (weight.grad - total[:, None] * mean) / spread + scale * weight
-        bias.grad += total
-        tell()
-        return loss
+            found += slope[place].T @ rows
+        return torch.cat([(found - total * mean) / spread, total], 1) + decay * weight
 
-    solver.step(closure)
-    return Machine(weight, bias, mean, spread)
+    weight = torch.zeros(len(decay), units + 1, device=device)
+    scores = torch.zeros(count, len(decay), device=device)
+    slope, moves = gradient(weight, scores), []
+    first = slope.norm(dim=1)
+    for _ in range(steps):
+        if (slope.norm(dim=1) <= ENOUGH * first).all():
+            break
+        way = -inverse(slope, moves)
+        ahead = forward(way)
+        step = along(scores, ahead, sign, weight, way, decay)
+        weight, scores = weight + step[:, None] * way, scores + step * ahead
+        new = gradient(weight, scores)
+        moves, slope = [*moves, (step[:, None] * way, new - slope)][-KEPT:], new
+        tell()
+    narrow, bias = plain(weight)
+    return [Machine(*pair) for pair in zip(narrow.split(classes), bias.split(classes))]
+
+
+def inverse(slope, moves):
+    """What L-BFGS takes for the inverse of the curvature, times the gradient: a row a problem."""
+    found, shares = slope, []
+    for moved, change in reversed(moves):
+        size = dot(moved, change).clamp(min=1e-20)
+        share = dot(moved, found) / size
+        found = found - share * change
+        shares.append((share, size))
+    if moves:
+        found = found * dot(*moves[-1]) / dot(moves[-1][1], moves[-1][1]).clamp(min=1e-20)
+    for (moved, change), (share, size) in zip(moves, reversed(shares)):
+        found = found + (share - dot(change, found) / size) * moved
+    return found
+
+
+def dot(one, other):
+    return (one * other).sum(1, keepdim=True)
+
+
+def along(scores, ahead, sign, weight, way, decay, steps=8):
+    """How far down its way each problem is lowest: Newton's steps on a parabola in pieces."""
+    far, flat, curved = torch.zeros(len(way), device=way.device), *((decay * dot(one, way))[:, 0] for one in (weight, way))
+    for _ in range(steps):
+        slack = (1 - sign * (scores + far * ahead)).clamp(min=0)
+        down = flat + far * curved - 2 / len(scores) * (sign * slack * ahead).sum(0)
+        bent = curved + 2 / len(scores) * ((slack > 0) * ahead**2).sum(0)
+        far = far - down / bent.clamp(min=1e-20)
+    return far
