@@ -52,7 +52,8 @@ def main():
     bodies = photographs(asked.photographs)
     if asked.soak:
         return soak(asked, bodies)
-    found = {"command": "python -m benches.serving", "model": asked.model, "seconds_a_turn": asked.seconds, "runs": asked.rounds,
+    found = {"command": f"python -m benches.serving PHOTOGRAPHS --seconds {asked.seconds:g}", "model": asked.model,
+             "seconds_a_turn": asked.seconds, "runs": asked.rounds,
              "photographs": {"count": len(bodies), "mean_bytes": round(float(np.mean([len(body) for body in bodies])))},
              "rows": compared(asked, bodies), "environment": rundir.environment(torch.device("cpu"))}
     found["verdict"] = verdict(found["rows"])

@@ -301,9 +301,10 @@ def fresh(name, text):
 def main():
     for name in PAGES:
         text = (ROOT / name).read_text()
-        if "--check" in sys.argv and fresh(name, text) != text:
+        if "--check" not in sys.argv:
+            (ROOT / name).write_text(fresh(name, text))
+        elif fresh(name, text) != text:
             sys.exit(f"{name} is stale: run python -m benches.tables.")
-        (ROOT / name).write_text(fresh(name, text))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ def plateaus(work, ended, *, most):
     if control in cut and other in cut:
         work.say("how much longer dropout takes to its plateau cannot be said: both were cut off")
     else:
-        work.say(f"to its plateau, dropout takes {bound}{seen[control] / seen[other]:.2f} times the pictures (the paper: about twice "
-                 f"the iterations)")
+        work.say(f"to its plateau, dropout takes {bound}{seen[control] / seen[other]:.2f} times the pictures (the paper: about "
+                 "twice the iterations)")
 
 
 def averaged(work, runs):

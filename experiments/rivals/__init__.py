@@ -112,7 +112,7 @@ def described(store):
 
 
 def taught(work):
-    """The net of 2012 for such pictures, at the rate of several that is best on tune. -> (its facts, where it is wrong on claims)"""
+    """The net of 2012 for such pictures, at the best of several rates on tune. -> (its facts, where it is wrong on claims)"""
     runs = work.runs(Arm("the net", work.size.row))
     facts, wrong = beside(last(runs.folders[0]), work.store)
     line = runs.lines[0]
@@ -145,8 +145,8 @@ def row(name, wrong, net, its, classes):
     apart, interval = (counts[0] - counts[1]) / len(wrong), paired(*counts, len(wrong))
     verdict = "resolved, over pictures" if interval[0] > 0 or interval[1] < 0 else "not resolved"
     note = "" if net["taught_by_the_same"] else ", which learnt from other pictures"
-    return {"what": f"{name}, against {net['name']}{note}", "paper": PAPER.get(name, ""), "unit": "of the pictures", "difference": apart,
-            "interval": interval, "top1_difference": apart, "top1_interval": interval, "pictures": len(wrong),
+    return {"what": f"{name}, against {net['name']}{note}", "paper": PAPER.get(name, ""), "unit": "of the pictures",
+            "difference": apart, "interval": interval, "top1_difference": apart, "top1_interval": interval, "pictures": len(wrong),
             "split": "claims", "classes": classes, "verdict": verdict}
 
 

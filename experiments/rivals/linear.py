@@ -1,6 +1,6 @@
-"""A linear SVM a class against the rest, squared hinge loss, every class and every strength at once and the pictures a block at a
-time: the features of 85,000 pictures do not fit into memory as liblinear wants them. The same objective as scikit-learn's LinearSVC,
-biases held back with the weights. Each is a problem of its own to L-BFGS, and as scores are linear in the weights, the best step
+"""A linear SVM a class against the rest, squared hinge loss, all classes and strengths at once and the pictures a block at a time,
+since the features of 85,000 do not fit into memory as liblinear wants them. The same objective as scikit-learn's LinearSVC, biases
+held back with the weights. Each is a problem of its own to L-BFGS, and as scores are linear in the weights, the best step
 along its direction is found without looking at a feature again."""
 
 from typing import NamedTuple
