@@ -46,17 +46,21 @@ def designs(row):
 
 def ensembles(work):
     row, count = nets.row(work.known(work.size.row)), work.size.more.get("members", 5)
-    seeds = work.runs(Arm("one design", row), seeds=count)
+    several_of = work.size.more.get("ensembles", 1)
+    seeds = work.runs(Arm("one design", row), seeds=count * several_of)
     work.keep(seeds)
-    several_of, seen = work.size.more.get("ensembles", 1), seeds.looked()
+    seen = seeds.looked()
     others = [work.runs(Arm(one.name, one), seeds=several_of) for one in designs(row)[:count]]
     for runs in others[1:]:
         work.keep(runs)
     five = [[runs.folders[number] for runs in others] for number in range(several_of)]
-    several(work, f"{count} seeds of one design", [seeds.folders], seen, "")
+    same = [seeds.folders[first : first + count] for first in range(0, len(seeds.folders) - count + 1, count)]
+    several(work, f"{count} seeds of one design", same, seen, "")
     several(work, f"{count} designs", five, seen, PAPER_FIVE)
     if pair := pretraining.pair(work):
-        several(work, f"{count} designs and a pair pre-trained on other classes", [five[0] + pair], seen, PAPER_SEVEN)
+        several(work, f"{count} designs and a pair pre-trained on other classes", [one + pair for one in five], seen, PAPER_SEVEN)
+        if several_of > 1:
+            work.say("the ensembles with a pre-trained pair have one pair in common, so how pairs scatter is not in their interval")
 
 
 def several(work, name, ensembles, single, paper):
