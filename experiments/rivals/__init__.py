@@ -91,24 +91,21 @@ def measure(store, out, *, scale="cpu", validate=False, systems=None, model=None
     some = work.store
     found = {"claim": 12, "sentence": "features made by hand are far behind the net, on the same pictures", "scale": scale,
              "command": f"python -m experiments.rivals STORE OUT --scale {scale}{' --validate' * validate}{words}",
-             "environment": environment(pick("auto"), command=""), "data": described(some), "settings": settings, "finished": False,
+             "environment": environment(pick("auto"), command=""), "settings": settings, "finished": False,
+             "data": {**work.described(), "fingerprint": open_split(some, "train").fingerprint},
              **({"published": PUBLISHED} if validate else {"said": [HANDICAP]}), "systems": [], "rows": []}
     if not validate:
         found["net"], its = beside(model, some) if model else taught(work)
+        found["said"].append(told(found["net"]))
     chosen = systems or (VALIDATED[scale] if validate else RIVALS)
     for name in chosen:
         entry, wrong = one(name, some, out / "rivals" / few, settings)
         found["systems"].append(entry)
+        found.setdefault("said", []).append(told(entry))
         found["rows"] += [] if validate else [row(name, wrong, found["net"], its, found["data"]["classes"])]
         found |= {"seconds": round(sum(one["seconds"] for one in found["systems"]), 1), "finished": name == chosen[-1]}
         replace_file(out / f"rivals-{'cifar10' if validate else scale}.json", (json.dumps(found, indent=1) + "\n").encode())
     return found
-
-
-def described(store):
-    part = open_split(store, "train")
-    return {"source": part.card["source"]["name"], "size": part.size, "classes": len(part.classes), "fingerprint": part.fingerprint,
-            "pictures": {name: len(open_split(store, name)) for name in WANTED}}
 
 
 def taught(work):
@@ -132,6 +129,13 @@ def beside(model, store):
     return {"name": card["net"], "taught_by_the_same": same, "parameters": sum(one.numel() for one in net.parameters()),
             "images": len(part), "top1_error": error, "top1_interval": wilson(error, len(part)),
             "peak_bytes": peak()}, seen.first < 1
+
+
+def told(entry):
+    """The error with what it cost, for the table."""
+    took = f", {entry['seconds'] / 60:.0f} minutes" if "seconds" in entry else ""
+    return (f"{entry.get('system') or entry['name']}: {entry['top1_error']:.1%} of {entry['images']:,} wrong{took}, "
+            f"{entry['peak_bytes'] / 1e9:.1f} GB at most so far")
 
 
 def peak():
