@@ -1,5 +1,7 @@
 """Table 1's rivals: each part against an independent definition, the whole at toy size."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from alexnet.errors import Misused
 from experiments import rivals, subsets
 from experiments.arms import Arm, Size, Work
 from experiments.rivals import coding, descriptors, fisher, linear
+from experiments.subsets import WANTED
 
 RANDOM = np.random.default_rng(0)
 
@@ -147,7 +150,12 @@ def test_the_whole_at_toy_size(tmp_path, monkeypatch):
     assert again["net"]["top1_error"] == pytest.approx(net_error(store, other))
     keys = ("top1_error", "seconds_of_features", "tune_error")
     assert [[one[key] for key in keys] for one in again["systems"]] == [[one[key] for key in keys] for one in found["systems"]]
+    shutil.copytree(store / "claims", store / "test")
     valid = rivals.measure(store, tmp_path / "out", scale="toy", validate=True, systems=["triangle k-means"])
+    other = valid["systems"][0]["as_published"]
+    assert other["trained_on"] == sum(valid["data"]["pictures"][name] for name in WANTED)
+    assert other["top1_error"] <= valid["systems"][0]["top1_error"]  # it has seen them
+    assert f"taught by {other['trained_on']}" in valid["said"][-1]
     assert valid["published"]["triangle k-means"][1600] == 0.221 and "triangle" in rivals.as_text(valid)
     with pytest.raises(Misused, match="hard k-means"):
         rivals.measure(store, tmp_path, scale="toy", systems=["hard kmeans"])
