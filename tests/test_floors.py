@@ -25,7 +25,7 @@ FLOORS = {  # the first match counts; a folder is one room, whose files may impo
     "parallel": 0,
     "figures": 0,
     "printing": 0,
-    "predictions": 0,
+    "predictions": 1.2,  # which writes whole files as rundir does
     "processor": 0,
     "net": 1,
     "data": 1,
