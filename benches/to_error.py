@@ -1,6 +1,6 @@
 """Time to accuracy: seconds and pictures until the small net first has an error of 60, 55, 50 and 45 % on `tune`, one view,
-everything included: reading, augmentation, each epoch's measuring, saving. Each run has its own seed; an interrupted one goes on, and only
-seconds in which it ran count.
+everything included: reading, augmentation, each epoch's measuring, saving. Each run has its own seed; an interrupted one goes on,
+and only seconds in which it ran count.
 
     python -m benches.to_error STORE OUT --runs 3 --epochs 30 [--row whole64_batchnorm,dropout=0.2] [--minutes 8]
 """

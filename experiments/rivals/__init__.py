@@ -1,8 +1,8 @@
 """Claim 12, Table 1's rivals on the pictures that our nets see: SIFT and Fisher vectors, sparse coding over a spatial pyramid, each
 with a linear SVM. First `--validate` on CIFAR-10 against a published figure, then on Tiny-ImageNet; chosen on `tune`, reported on
-`claims`, with time and memory beside the error; what validates is also taught by all three and measured on `test`, as was published.
-Pictures of 64 pixels handicap SIFT, which was made for several hundred.
-Beside each stands, picture by picture, the net of 2012 for such pictures, taught on the same ones; or `--model`, one of yours.
+`claims`, with time and memory beside the error; what validates is also taught by all three and measured on `test`, as was
+published. Pictures of 64 pixels handicap SIFT, which was made for several hundred. Beside each stands,
+picture by picture, the net of 2012 for such pictures, taught on the same ones; or `--model`, one of yours.
 
     python -m experiments.rivals CIFAR_STORE OUT --validate [--systems "triangle k-means" ...]
     python -m experiments.rivals STORE OUT --scale cpu    # goes on where it stopped
@@ -94,16 +94,16 @@ def measure(store, out, *, scale="cpu", validate=False, systems=None, model=None
              "command": f"python -m experiments.rivals STORE OUT --scale {scale}{' --validate' * validate}{words}",
              "environment": environment(pick("auto"), command=""), "settings": settings, "finished": False,
              "data": {**work.described(), "fingerprint": open_split(some, "train").fingerprint},
-             **({"published": PUBLISHED} if validate else {"said": [HANDICAP]}), "systems": [], "rows": []}
+             **({"published": PUBLISHED, "said": []} if validate else {"said": [HANDICAP]}), "systems": [], "rows": []}
     if not validate:
         found["net"], its = beside(model, some) if model else taught(work)
         found["said"].append(told(found["net"]))
     chosen = systems or (VALIDATED[scale] if validate else RIVALS)
+    test = open_split(store, TEST) if validate and TEST in splits(store) else None
     for name in chosen:
-        test = open_split(store, TEST) if validate and TEST in splits(store) else None
         entry, wrong = one(name, some, out / "rivals" / few, settings, test)
         found["systems"].append(entry)
-        found.setdefault("said", []).append(told(entry))
+        found["said"].append(told(entry))
         found["rows"] += [] if validate else [row(name, wrong, found["net"], its, found["data"]["classes"])]
         found |= {"seconds": round(sum(one["seconds"] for one in found["systems"]), 1), "finished": name == chosen[-1]}
         replace_file(out / f"rivals-{'cifar10' if validate else scale}.json", (json.dumps(found, indent=1) + "\n").encode())
@@ -192,7 +192,8 @@ def one(name, store, folder, settings, test=None):
     say(f"{name}: {best['top1_error']:.1%} of {best['images']:,} claims wrong")
     if test:
         of, every = (np.concatenate([one[part] for part in WANTED]) for one in (labels, made[place]))
-        machine, = linear.fit(every, of, classes, device=device, steps=settings["steps"], **{**svm, "strengths": [best["strength"]]})
+        machine, = linear.fit(every, of, classes, device=device, steps=settings["steps"], standardise=svm["standardise"],
+                              strengths=[best["strength"]])
         best["as_published"] = {"trained_on": len(of), **errors(machine.scores(made[place][TEST]), labels[TEST])}
     shown = ("variant", "strength", "tune_error")
     return {"system": name, "words": words, "trained_on": len(labels["train"]), "seconds": round(seconds, 1), **best,

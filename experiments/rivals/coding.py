@@ -12,7 +12,7 @@ STEPS = 40  # of the iterative shrinkage
 AT_ONCE = {"cpu": 2**12, "cuda": 2**16}  # parts that are coded together: what a cache holds
 
 
-def learn(pictures, *, kind, words, count, random, seed, whiten, regions, describe, device="cpu", **_):
+def learn(pictures, *, kind, words, count, random, whiten, describe, device="cpu", **_):
     """-> arrays: the whitening and the words."""
     table = descriptors.sampled(pictures, kind, count=count, random=random, **describe)
     mean, matrix = whitening(table) if whiten else (np.zeros(table.shape[1]), np.eye(table.shape[1]))
