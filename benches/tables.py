@@ -136,8 +136,7 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
     ("gpu-step", "a training step of `paper`, batch 512, on a graphics card, bfloat16, uncompiled", on_card),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
-    ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB; the second release of "
-     "the weights, a fifth of the work", served),
+    ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
 )
 
