@@ -50,10 +50,16 @@ def drawn(lines, sizes):
                       fontsize=9, color=colour, ha="right")
     left.set_ylim(min(float(line["tune_top1_error"]) for line in lines) - 0.05, None)
     left.set_xlabel("million pictures seen", fontsize=9, color=MUTED, loc="right")
+    nets = {}
     for row in sizes:
-        at, filled = (row["bytes"] / 1e6, row["top1_error"]), "white" if row["computed"] else BLUE
-        right.plot(*at, "o", color=BLUE, markersize=6, markerfacecolor=filled)
-        right.annotate(row["storage"], at, xytext=(6, 4), textcoords="offset points", fontsize=8, color=INK)
+        nets.setdefault(row["net"].partition(",")[0], []).append(row)
+    for colour, (net, rows) in zip((GREEN, ORANGE, BLUE, MUTED), nets.items()):  # the latest release first, in its colour
+        for row in rows:
+            at = row["bytes"] / 1e6, row["top1_error"]
+            right.plot(*at, "o", color=colour, markersize=6, markerfacecolor="white" if row["computed"] else colour)
+            right.annotate(row["storage"], at, xytext=(6, 4), textcoords="offset points", fontsize=8, color=INK)
+        most = max(rows, key=lambda row: row["bytes"])
+        right.annotate(net, (most["bytes"] / 1e6, most["top1_error"]), xytext=(6, -11), textcoords="offset points", fontsize=8, color=colour, ha="right")
     right.set_xlabel("megabytes (hollow: computed, no such file)", fontsize=9, color=MUTED, loc="right")
     right.set_xlim(0, max(row["bytes"] for row in sizes) / 1e6 * 1.15)
     for axes, title in ((left, "error on tune, along the training"), (right, "error on tune, by what is stored")):

@@ -11,13 +11,13 @@ from scipy.stats import t as student
 LEVEL, POWER = 0.05, 0.8  # an effect of the smallest size is found so often
 
 
-def difference(control, other, *, same_runs=False):
+def difference(control, other, *, same_runs=False, fixed=False):
     """The mean of other minus control: below zero, the other is better. Pictures and the seeds of both arms are three samples,
     whose variances are added (Welch and Satterthwaite); that a seed does well on one picture and badly on the next is in the
     pictures' sample and in its arm's, and is taken off once. same_runs: a row of one is a row of the other, so seeds are paired
-    too."""
+    too. fixed: the other is one thing that chance had no part in, so only the control has seeds."""
     control, other = (np.asarray(one, np.float64) for one in (control, other))
-    apart = [other - control] if same_runs else [control, other]  # what chance in training moves
+    apart = [other - control] if same_runs else [control, other][: 1 if fixed else 2]  # what chance in training moves
     samples = [other.mean(0) - control.mean(0), *(one.mean(1) for one in apart)]
     known = all(len(one) > 1 for one in samples[1:])
     error, freedom = standard_error([one for one in samples if len(one) > 1], twice=sum(map(interaction, apart)) if known else 0.0)

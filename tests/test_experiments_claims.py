@@ -77,6 +77,18 @@ def test_an_effect_of_the_size_said_before_is_mostly_found():
     assert paired.beforehand(drawn(random, 0, seeds=1)[0]) is None
 
 
+def test_beside_one_thing_only_the_control_has_seeds():
+    random = np.random.default_rng(0)
+    control = random.random((1, 400)) + 0.3 * random.standard_normal((3, 1)) + 0.01 * random.standard_normal((3, 400))
+    other = control.mean(0, keepdims=True) + 0.02 * random.standard_normal((1, 400))
+    fixed, alone = paired.difference(control, other, fixed=True), paired.difference(control[:1], other, fixed=True)
+    assert fixed["over"] == "pictures and seeds" and alone["over"] == "pictures" and not alone["resolved"]
+    assert fixed["interval"][0] < 0 < fixed["interval"][1]
+    wide = np.ptp(fixed["interval"]) / 2
+    assert wide > 2 * control.mean(1).std(ddof=1) / 3**0.5 > 20 * np.ptp(alone["interval"]) / 2  # the seeds' scatter counts
+    assert wide == pytest.approx(4.303 * control.mean(1).std(ddof=1) / 3**0.5, rel=0.05)  # two degrees of freedom
+
+
 def test_one_seed_and_the_same_runs():
     random = np.random.default_rng(3)
     control, other = drawn(random, 1.0)

@@ -27,12 +27,12 @@ from alexnet.data.order import generator
 from alexnet.data.store import open_split, splits
 from alexnet.device import pick
 from alexnet.errors import Misused, Refused, nearest
-from alexnet.evaluate.comparison import paired
 from alexnet.evaluate.passes import Member, watch
 from alexnet.evaluate.scores import wilson
 from alexnet.progress import Progress, say
 from alexnet.rundir import environment, replace_file
 from experiments.arms import Arm, Size, Work, last, stop_after
+from experiments.paired import difference, verdict
 from experiments.rivals import coding, fisher, linear
 from experiments.rivals.descriptors import cells
 from experiments.subsets import WANTED
@@ -62,8 +62,8 @@ PUBLISHED = {  # CIFAR-10's own test pictures, all 50,000 to learn from, errors
 }
 NETS = {  # the net beside them, at each scale
     "toy": Size("toy32", trials=1, batch_size=32, more={"clean": 32}),
-    "cpu": Size("tiny64", epochs=36, trials=3),
-    "gpu": Size("small64", epochs=36, trials=3, batch_size=128),
+    "cpu": Size("tiny64", epochs=36, trials=3, seeds=3),
+    "gpu": Size("small64", epochs=36, trials=3, seeds=3, batch_size=128),
 }
 SCALES = {  # coding, fisher: centres and Gaussians, learnt from `count` parts; steps: of L-BFGS at most; tries: variants
     "toy": {"coding": 8, "fisher": 2, "count": 500, "steps": 5, "tries": 1, "classes": None},
@@ -111,16 +111,17 @@ def measure(store, out, *, scale="cpu", validate=False, systems=None, model=None
 
 
 def taught(work):
-    """The net of 2012 for such pictures, at the best of several rates on tune. -> (its facts, where it is wrong on claims)"""
+    """The net of 2012 for such pictures, at the best of several rates on tune. -> (its facts, where each seed is wrong)"""
     runs = work.runs(Arm("the net", work.size.row))
-    facts, wrong = beside(last(runs.folders[0]), work.store)
-    line = runs.lines[0]
-    return {**facts, "epochs": line["epoch"], "chosen": runs.fields, "trials": runs.trials, "seconds": line["seconds"],
-            "seconds_of_trials": sum(work.spent.values())}, wrong
+    facts, wrong = zip(*(beside(last(folder), work.store) for folder in runs.folders))
+    each = [one["top1_error"] for one in facts]
+    return {**facts[0], "top1_error": float(np.mean(each)), "each": each, "epochs": runs.lines[0]["epoch"], "chosen": runs.fields,
+            "trials": runs.trials, "seconds": runs.lines[0]["seconds"], "seconds_of_trials": sum(work.spent.values())
+            }, np.concatenate(wrong)
 
 
 def beside(model, store):
-    """-> (its facts, where it is wrong on claims)"""
+    """-> (its facts, where it is wrong on claims, (1, pictures))"""
     net, mean, card = weights.read(model)
     part, member = open_split(store, "claims"), Member(net, mean, device=pick("auto"))
     weights.same_classes(card, part, model)
@@ -130,13 +131,14 @@ def beside(model, store):
     error = 1 - float(seen.first.mean())
     return {"name": card["net"], "taught_by_the_same": same, "parameters": sum(one.numel() for one in net.parameters()),
             "images": len(part), "top1_error": error, "top1_interval": wilson(error, len(part)),
-            "peak_bytes": peak()}, seen.first < 1
+            "peak_bytes": peak()}, (seen.first < 1)[None]
 
 
 def told(entry):
     """The error with what it cost, for the table."""
     took = f", {entry['seconds'] / 60:.0f} minutes" if "seconds" in entry else ""
-    found = (f"{entry.get('system') or entry['name']}: {entry['top1_error']:.1%} of {entry['images']:,} wrong{took}, "
+    seeds = f", mean of {len(entry['each'])} seeds" if len(entry.get("each", ())) > 1 else ""
+    found = (f"{entry.get('system') or entry['name']}{seeds}: {entry['top1_error']:.1%} of {entry['images']:,} wrong{took}, "
              f"{entry['peak_bytes'] / 1e9:.1f} GB at most so far")
     if other := entry.get("as_published"):
         found += f"; taught by {other['trained_on']:,}, {other['top1_error']:.1%} of the {other['images']:,} of {TEST} wrong"
@@ -151,14 +153,13 @@ def peak():
 
 
 def row(name, wrong, net, its, classes):
-    """For the table: the rival's error minus the net's, over pictures; one run of each."""
-    counts = int((wrong & ~its).sum()), int((its & ~wrong).sum())
-    apart, interval = (counts[0] - counts[1]) / len(wrong), paired(*counts, len(wrong))
-    verdict = "resolved, over pictures" if interval[0] > 0 or interval[1] < 0 else "not resolved"
+    """For the table: the rival's error minus the net's, over pictures and the net's seeds; the rival is one run."""
+    found = difference(its, wrong[None], fixed=True)
     note = "" if net["taught_by_the_same"] else ", which learnt from other pictures"
     return {"what": f"{name}, against {net['name']}{note}", "paper": PAPER.get(name, ""), "unit": "of the pictures",
-            "difference": apart, "interval": interval, "top1_difference": apart, "top1_interval": interval, "pictures": len(wrong),
-            "split": "claims", "classes": classes, "verdict": verdict}
+            "difference": found["difference"], "interval": found["interval"], "top1_difference": found["difference"],
+            "top1_interval": found["interval"], "pictures": len(wrong), "seeds": [len(its), 1], "split": "claims",
+            "classes": classes, "verdict": verdict(found)}
 
 
 def one(name, store, folder, settings, test=None):
