@@ -74,6 +74,31 @@ def card(row, *, classes, size, centring, **facts):
             "crop": row.crop, "resampling": RESAMPLING, "centring": centring, **known, **facts}
 
 
+def told(card):
+    """A card on one screen, a line a fact."""
+    data, made = card["data"], [*card.get("before", ()), {"recipe": card["recipe"], "epochs": card["epoch"]}]
+    yield "net", f"{card['net']}, {card['row']['title']}; {len(card['classes']):,} classes, pictures of {card['size']} pixels"
+    if "images" in data:
+        yield "learnt from", f"{data['images']:,} pictures" + (f" of {data['name']}" if "name" in data else "")
+    if data.get("licence"):
+        yield "licence", data["licence"]
+    if card["recipe"]:
+        yield "recipe", ", then ".join(
+            f"{one['recipe'].get('name')}, {one['epochs']} epoch{'s' * (one['epochs'] != 1)} of batches of "
+            f"{one['recipe'].get('batch_size')} at a rate of {one['recipe'].get('rate')}" + (f" on {one['device']}" if "device" in one else "") for one in made)
+    for one in card["errors"]:
+        views = "one view" if one.get("views", 1) == 1 else f"{one['views']} views"
+        ranges = [f"top-{top} {one[f'top{top}_error']:.1%} ({' to '.join(f'{end:.1%}' for end in one[f'top{top}_interval'])})"
+                  for top in (1, 5) if f"top{top}_interval" in one]
+        yield "error", f"{', '.join(ranges)} on {one['images']:,} pictures of {one.get('split', 'val')}, {views}"
+    yield "temperature", f"{card['temperature']:.3f}"
+    if card.get("confused"):
+        yield "confused", ", ".join(f"{one['true_name']} for {one['answered_name']} ({one['count']} of {one['images']})"
+                                    for one in card["confused"][:5])
+    if card["note"]:
+        yield "note", card["note"]
+
+
 def write_found(path, found):
     """What exchange/ found in a foreign file, as a weights file of ours."""
     from safetensors.numpy import save

@@ -52,6 +52,10 @@ class Classifier:
         self.digest = digest
         self.classes = [Label(*entry) for entry in card["classes"]]
 
+    def __repr__(self):
+        """The card, on one screen."""
+        return "\n".join(f"{name:<13}{value}" for name, value in cards.told(self.card))
+
     @cached_property
     def member(self):
         """The net on its device, with its mean and temperature."""

@@ -57,11 +57,15 @@ def drawn(lines, sizes):
         for row in rows:
             at = row["bytes"] / 1e6, row["top1_error"]
             right.plot(*at, "o", color=colour, markersize=6, markerfacecolor="white" if row["computed"] else colour)
-            right.annotate(row["storage"], at, xytext=(6, 4), textcoords="offset points", fontsize=8, color=INK)
+            right.annotate(row["storage"], at, xytext=(2, 5), textcoords="offset points", fontsize=7, color=INK, rotation=30)
         most = max(rows, key=lambda row: row["bytes"])
-        right.annotate(net, (most["bytes"] / 1e6, most["top1_error"]), xytext=(6, -11), textcoords="offset points", fontsize=8, color=colour, ha="right")
+        right.annotate(net, (most["bytes"] / 1e6, most["top1_error"]), xytext=(0, -13), textcoords="offset points", fontsize=9,
+                       color=colour, ha="right")
     right.set_xlabel("megabytes (hollow: computed, no such file)", fontsize=9, color=MUTED, loc="right")
-    right.set_xlim(0, max(row["bytes"] for row in sizes) / 1e6 * 1.15)
+    right.set_xscale("log")
+    right.set_xticks((3, 6, 12, 24, 48), ("3", "6", "12", "24", "48"), minor=False)
+    right.minorticks_off()
+    right.set_xlim(2.8, max(row["bytes"] for row in sizes) / 1e6 * 1.4)
     for axes, title in ((left, "error on tune, along the training"), (right, "error on tune, by what is stored")):
         axes.set_title(title, loc="left", fontsize=10.5, color=INK, fontweight="bold", pad=9)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=int(axes is right), symbol=" %"))

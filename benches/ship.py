@@ -1,20 +1,22 @@
 """Turn a run into the weights that ship: few bytes, measured as they will be read, every condition on the card.
 
-    python -m benches.ship RUN STORE --storage bytes --tune tune --note "one sentence"
+    python -m benches.ship RUN STORE --storage bytes --tune tune [--before RUN...] --note "one sentence"
 
 Writes alexnet/shipped/default.safetensors with the last epoch's weights, which nothing chose. The temperature is fitted on the
 split --tune; errors are those of the stored weights on STORE's val, float32, one view and ten, with what is most confused. A RUN
-that chose on val is said on the card.
+that chose on val is said on the card; of the runs that it was begun from, what was done otherwise than the recipe says.
 """
 
 import argparse
+import json
+import re
 import tempfile
 from pathlib import Path
 
 import torch
 
 import alexnet
-from alexnet import weights
+from alexnet import nets, recipes, weights
 from alexnet.data.store import open_split, read_card
 
 STORAGE = {"half": torch.float16, "bytes": torch.int8, "float32": None}
@@ -27,6 +29,8 @@ def main(words=None):
     parser.add_argument("store")
     parser.add_argument("--storage", choices=STORAGE, default="half")
     parser.add_argument("--tune", help="the split for the temperature; without it, it stays 1")
+    parser.add_argument("--before", nargs="+", type=Path, default=[], metavar="RUN", help="begun from these, the first first")
+    parser.add_argument("--data", default="Tiny-ImageNet-200, train less tune", help="what the pictures are called")
     parser.add_argument("--note", default="")
     parser.add_argument("--licence", help="of the pictures; the store's own when left out")
     parser.add_argument("--out", type=Path, default=weights.SHIPPED / "default.safetensors")
@@ -34,11 +38,15 @@ def main(words=None):
     file = given.run / "checkpoints" / "last" / "weights.safetensors"
     net, mean, card = weights.read(file if file.exists() else given.run)
     split, dtype = open_split(given.store, "val"), STORAGE[given.storage]
-    card = {**card, "note": given.note, "storage": given.storage,
-            "data": {"images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"],
+    card = {**card, "note": given.note, "storage": given.storage, "before": [stage(run) for run in given.before],
+            "row": {**card["row"], "title": nets.row(card["net"]).title},
+            "data": {"name": given.data, "images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"],
                      "licence": given.licence or read_card(split.path)["licence"]}}
+    if given.before:
+        card.get("ledger", {}).pop("reached", None)  # by others, long before
     if command := card.get("environment", {}).get("command"):  # of the folders only the names: nobody else has the rest
-        card["environment"]["command"] = " ".join(word.rsplit("/", 1)[-1] for word in command.split())
+        words = (re.sub(r"/checkpoints/\w+/weights.safetensors$", "", word) for word in command.split())
+        card["environment"]["command"] = " ".join(word.rsplit("/", 1)[-1] for word in words)
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "stored.safetensors"
         weights.write(stored, net, mean, card, dtype=dtype)
@@ -54,6 +62,18 @@ def main(words=None):
     weights.write(given.out, net, mean, {**card, "errors": errors}, dtype=dtype)
     print(f"{given.out.name}: {given.out.stat().st_size:,} bytes, top-1 error "
           + ", ".join(f"{one['top1_error']:.4f} ({one['views']} views)" for one in errors))
+
+
+def stage(run):
+    """A run that another was begun from."""
+    config, where = (json.loads((run / f"{name}.json").read_text()) for name in ("config", "environment"))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    end = [line for line in lines if line["event"] == "epoch"][-1]
+    usual, kept = vars(recipes.recipe(config["recipe"]["name"])), ("name", "batch_size", "rate")
+    plain = json.loads(json.dumps(usual, default=list))
+    recipe = {key: value for key, value in config["recipe"].items() if key in kept or value != plain.get(key)}
+    return {"net": config["net"], "recipe": recipe, "epochs": end["epoch"], "images": end["images_seen"],
+            "seconds": end["seconds"], "device": where["device_name"]}
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ class Work:
         say(f"{what}: {loss['difference']:+.3f} nats ({low:+.3f} to {high:+.3f}), {row['verdict']}")
 
     def add(self, row):
-        self.result.setdefault("rows", []).append({**row, "classes": self.ways, "row": self.size.row})
+        self.result.setdefault("rows", []).append({"classes": self.ways, "row": self.size.row, **row})
         self.write()
 
     def say(self, sentence):

@@ -59,7 +59,7 @@ CLAIMS = (
     Claim(9, "depth", "Every middle layer is worth about two points", "+2 points without it", depth.run, {
         "toy": sized(TOY, {"added": (1,), "vgg": ("vgg11",), "vgg_share": 1 / 16}, seeds=1),
         "cpu": sized(CPU, {"added": (1, 4), "vgg": ("vgg11",), "vgg_share": 1 / 8}),
-        "gpu": sized(GPU, {"added": (1, 4, 8), "vgg": ("vgg11",), "vgg_share": 1 / 2})}),
+        "gpu": sized(GPU, {"added": (1, 4, 8), "vgg": ("vgg11", "vgg16"), "vgg_share": 1 / 2})}),
     Claim(11, "decay_and_bias", "Weight decay lowers the training error, and biases of 1 speed the beginning up", "no number",
           decay_and_bias.run, {
         "toy": sized(TOY, {"plateau": {"seeds": 2, "epochs": 2}}, seeds=1),

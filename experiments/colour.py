@@ -6,7 +6,8 @@ and that never do.
     python -m experiments.colour STORE OUT --scale cpu        # STORE: 32 or 64 pixels, with tune and claims
 
 The measure, fixed before any run: |mean selectivity of column 1 - that of column 2|, averaged over seeds. A second one counts a
-kernel by its energy, so that kernels which never grew say little.
+kernel by its energy, so that kernels which never grew say little. Resolved is an arm whose p, times the number of arms, is below
+0.05. "In every run" is asked run by run: in how many do the columns lie further apart than 95 of 100 deals of that net's kernels?
 """
 
 import argparse
@@ -23,7 +24,7 @@ from alexnet.data.store import open_split
 from alexnet.errors import Misused
 from alexnet.figures import colour_selectivity
 from alexnet.nets.layers import Conv, Dense, Pool, ResponseNorm, Row
-from experiments.arms import Arm, Size, given, last, measured
+from experiments.arms import Arm, Size, given, last, measured, stop_after
 from experiments.paired import LEVEL, POWER
 
 CLAIM = "the two columns specialise: one in colour, one not, whatever the seed"
@@ -71,7 +72,8 @@ def run(work):
     work.write(null={"nets": single.said(), "kernels": [of.round(4).tolist() for of, _ in alone],
                      **{key: quantiles(values) for key, values in by_chance.items()},
                      "smallest": smallest(alone, by_chance["plain"])})
-    for arm in arms(size)[: work.size.more.get("arms")]:
+    wanted = arms(size)[: work.size.more.get("arms")]
+    for arm in wanted:
         runs = work.runs(arm)
         pairs = [kernels(folder) for folder in runs.folders]
         found = {"arm": arm.name, "nets": runs.said(), "kernels": [of.round(4).tolist() for of, _ in pairs]}
@@ -79,14 +81,15 @@ def run(work):
             found[key] = held(pairs, by_chance[key], draws=draws, weighted=key == "weighted")
         work.write(columns=work.result["columns"] + [found])
         plain = found["plain"]
-        verdict = "resolved" if plain["p"] < LEVEL else "not resolved"
+        verdict = "resolved" if plain["p"] * len(wanted) < LEVEL else "not resolved"
         work.add({"what": f"colour selectivity, column against column: {arm.name}", "paper": PAPER, "unit": "of 1",
                   "difference": plain["apart"] - plain["by_chance"], "interval": plain["beyond_interval"], "p": plain["p"],
-                  "seeds": [len(pairs), len(alone)], "verdict": verdict,
-                  "beforehand": work.result["null"]["smallest"]})
+                  "seeds": [len(pairs), len(alone)], "row": nets.row(work.known(arm.net)).name,
+                  "verdict": verdict, "beforehand": work.result["null"]["smallest"]})
+        beyond = sum(p < LEVEL for p in plain["each_p"])
         said = (f"{arm.name}: the columns' means lie {plain['apart']:.3f} apart, by chance {plain['by_chance']:.3f} "
-                f"(p {plain['p']:.3f}; the net's own kernels dealt anew: p {plain['p_own']:.3f}; kernels weighed by energy: p "
-                f"{found['weighted']['p']:.3f})")
+                f"(p {plain['p']:.4f}, one of {len(wanted)} arms; the net's own kernels dealt anew: p {plain['p_own']:.4f}; "
+                f"kernels weighed by energy: p {found['weighted']['p']:.4f}); beyond chance in {beyond} of {len(pairs)} runs")
         work.write(said=[*work.result.get("said", ()), said])
 
 
@@ -108,23 +111,30 @@ def apart(selectivity, energy=None, order=None):
     return np.abs(means[0] - means[1])
 
 
-def dealt(nets_kernels, *, draws, weighted=False, seed=0):
-    """(draws,): each net's kernels dealt to two halves at random, the mean over nets of how far the halves lie apart."""
-    random, total = generator(seed, "deal"), 0.0
+def dealt(nets_kernels, **how):
+    """(draws,): how far the halves lie apart by chance, the mean over nets."""
+    return dealt_each(nets_kernels, **how).mean(0)
+
+
+def dealt_each(nets_kernels, *, draws, weighted=False, seed=0):
+    """(nets, draws): each net's kernels dealt to two halves at random, how far the halves lie apart."""
+    random, found = generator(seed, "deal"), []
     for selectivity, energy in nets_kernels:
         order = random.permuted(np.tile(np.arange(len(selectivity)), (draws, 1)), axis=1)
-        total = total + apart(selectivity, energy if weighted else None, order)
-    return total / len(nets_kernels)
+        found.append(apart(selectivity, energy if weighted else None, order))
+    return np.stack(found)
 
 
 def held(pairs, by_chance, *, draws, weighted=False):
     """The columns as they are, against the null of one-column nets (`p`) and against their own kernels dealt anew (`p_own`)."""
     each = np.array([apart(of, energy if weighted else None)[0] for of, energy in pairs])
-    own, middle = dealt(pairs, draws=draws, weighted=weighted, seed=1), float(by_chance.mean())
+    by_net = dealt_each(pairs, draws=draws, weighted=weighted, seed=1)
+    own, middle = by_net.mean(0), float(by_chance.mean())
     wide = float(student.ppf(1 - LEVEL / 2, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5) if len(each) > 1 else None
     beyond = [float(each.mean()) - middle + end for end in (-wide, wide)] if wide is not None else [None, None]
-    return {"apart": float(each.mean()), "each": each.tolist(), "by_chance": middle, "beyond_interval": beyond,
-            "own_by_chance": float(own.mean()), "p": at_least(each.mean(), by_chance), "p_own": at_least(each.mean(), own)}
+    return {"apart": float(each.mean()), "each": each.tolist(), "each_p": list(map(at_least, each, by_net)), "by_chance": middle,
+            "beyond_interval": beyond, "own_by_chance": float(own.mean()), "p": at_least(each.mean(), by_chance),
+            "p_own": at_least(each.mean(), own)}
 
 
 def smallest(alone, by_chance):
@@ -148,15 +158,16 @@ def quantiles(values):
 # ---- as a command ---------------------------------------------------------------------------------------------------------------
 
 
-def measure(store, out, *, scale="cpu", arms=None, **changes):
-    """arms: only so many of them; changes: of the scale's Size (epochs, seeds, a_class, batch_size). -> what run() wrote; killed,
-    the same call goes on."""
+def measure(store, out, *, scale="cpu", arms=None, minutes=None, **changes):
+    """arms: only so many of them; minutes: stop and save after so many; changes: of the scale's Size (epochs, seeds, a_class,
+    batch_size). -> what run() wrote; killed, the same call goes on."""
     which, words = open_split(store, "train").size, given({**changes, "arms": arms})[1]
     row = nets.ROWS.setdefault(colour_row(which).name, colour_row(which))
     size = replace(SCALES[scale], row=row.name, **given(changes)[0])
     size = replace(size, more={**size.more, **given({"arms": arms})[0]})
     if size.seeds < 8 and scale != "toy":
         raise Misused(f"seeds is {size.seeds}; the claim is about every run, so it wants 8 or more.")
+    stop_after(minutes)
     return measured(run, [store], out, scale=scale, size=size, file=Path(out) / f"colour-{scale}.json", facts={
         "claim": 10, "sentence": CLAIM, "command": f"python -m experiments.colour STORE OUT --scale {scale}{words}"})
 
@@ -169,10 +180,10 @@ def main(words=None):
     for option, help in (("epochs", ""), ("seeds", "8 or more"), ("a-class", "pictures of each class"), ("batch-size", ""),
                          ("arms", "only so many, in their order")):
         parser.add_argument(f"--{option}", type=int, help=help)
-    asked = parser.parse_args(words)
+    parser.add_argument("--minutes", type=float, help="stop and save after so many; the same command goes on")
+    asked = vars(parser.parse_args(words))
     keep_memory()
-    print(as_text(measure(asked.store, asked.out, scale=asked.scale, epochs=asked.epochs, seeds=asked.seeds,
-                          a_class=asked.a_class, batch_size=asked.batch_size, arms=asked.arms)))
+    print(as_text(measure(asked.pop("store"), asked.pop("out"), **asked)))
 
 
 def as_text(found):

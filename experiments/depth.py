@@ -63,14 +63,28 @@ def run(work):
         trained(work, base.name, work.compare(base, arms))
     vgg = [Arm(name, small_vgg(row, name, work.size.more["vgg_share"]), rate=0.01) for name in work.size.more.get("vgg", ())]
     if vgg:
-        work.compare(control, vgg)
+        trained(work, control.name, work.compare(control, vgg))
 
 
 def trained(work, control, done):
-    """The same differences on the clean sample of train."""
+    """The same differences on the clean sample of train, and what they say of those on claims."""
     for name, runs in done.items():
         if name != control:
-            work.row(f"training: {name}, against {control}", done[control].looked("clean"), runs.looked("clean"), split="clean")
+            what = f"{name}, against {control}"
+            work.row(f"training: {what}", done[control].looked("clean"), runs.looked("clean"), split="clean")
+            if "more" in name:
+                rows = {row["what"]: row for row in work.result["rows"]}
+                work.say(cause(what, rows[what], rows[f"training: {what}"]))
+
+
+def cause(what, claims, training):
+    """Does a deeper net lose because it cannot be optimised, or because it overfits?"""
+    if claims["verdict"] != "resolved" or claims["difference"] <= 0:
+        return f"{what}: no loss on claims is resolved"
+    if training["verdict"] != "resolved":
+        return f"{what}: worse on claims; in training nothing is resolved, so optimisation and overfitting are not told apart"
+    why = "optimisation: it is worse in training too" if training["difference"] > 0 else "overfitting: it is better in training"
+    return f"{what}: worse on claims by {why}"
 
 
 def small_vgg(row, name, share):

@@ -73,10 +73,13 @@ def measure(store, out, *, scale="cpu", model=None, layer=None, epochs=0):
             arms["transferred"] = transferred(paths, splits[:1] + splits[-BLOCKS:], out, model, epochs)
             rows += [row("alexnet transfer", arms["transferred"], other, arms[other]) for other in ARMS]
         about = {"model": str(model), "weights": clf.digest, "net": clf.card["net"], "layer": layer or clf.last_hidden}
-    command = f"python -m experiments.hand_signs PICTURES OUT --scale {scale}" + (f" --model {model}" if model else "")
+    command = f"python -m experiments.hand_signs PICTURES OUT --scale {scale}" + f" --model {model}" * bool(model)
+    command += " --transfer" * bool(epochs)
+    said = [f"features of {model}: `{about['net']}`, weights {about['weights'][:12]}"] if model else []
     found = {"claim": 14, "sentence": "AlexNet's features and a linear classifier read hand signs better than HOG and an RBF-SVM",
-             "command": command, "environment": environment(pick("cpu"), command=""), "scale": scale, "rows": rows,
-             "said": [leak(name, arm) for name, arm in arms.items()], "images": len(labels), "classes": classes, "hog": HOG,
+             "command": command, "data": {"source": Path(store).name}, "environment": environment(pick("cpu"), command=""), "scale": scale,
+             "rows": [{**one, "classes": classes} for one in rows],
+             "said": said + [leak(name, arm) for name, arm in arms.items()], "images": len(labels), "classes": classes, "hog": HOG,
              "svm": {"kernel": "rbf", "C": 10, "gamma": "scale"},
              "blocks": "by file number, of equal size: neighbouring numbers are one person", **about,
              "given": BASELINE, "arms": arms, "seconds": round(time.monotonic() - began, 1)}

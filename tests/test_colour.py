@@ -23,6 +23,7 @@ def test_columns_that_specialise_are_found_and_others_are_not():
         pairs = [kernels(32, specialised, 100 + seed) for seed in range(8)]
         found = colour.held(pairs, null, draws=2000)
         assert (found["p"] < 0.01) == (found["p_own"] < 0.01) == specialised
+        assert (sum(p < 0.05 for p in found["each_p"]) == 8) == specialised
     assert found["apart"] == pytest.approx(null.mean(), abs=3 * null.std())
 
 

@@ -50,8 +50,14 @@ def test_large_batches_stand_beside_a_small_one(tmp_path):
 
 def test_what_ships_says_what_it_was_measured_on(run, store, tmp_path):
     out = tmp_path / "default.safetensors"
-    ship.main([str(run), str(store), "--storage", "bytes", "--tune", "train", "--note", "a toy", "--out", str(out)])
+    ship.main([str(run), str(store), "--storage", "bytes", "--tune", "train", "--note", "a toy", "--out", str(out),
+               "--before", str(run)])
     card = weights.read_card(out)
+    before, = card["before"]
+    assert before["epochs"] == card["epoch"] and before["recipe"]["name"] == card["recipe"]["name"] and before["seconds"] > 0
+    assert set(before["recipe"]) < set(card["recipe"]) and "reached" not in card["ledger"]  # only what is not as usual
+    said = repr(alexnet.load(out))
+    assert ", then " in said and f"{card['errors'][0]['top1_error']:.1%}" in said and card["net"] in said and "a toy" in said
     assert card["note"] == "a toy" and card["storage"] == "bytes" and "licence" in card["data"] and card["temperature"] != 1
     assert "/" not in card["environment"]["command"]
     one, ten = card["errors"]
