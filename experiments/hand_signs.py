@@ -77,8 +77,8 @@ def measure(store, out, *, scale="cpu", model=None, layer=None, epochs=0):
     command += " --transfer" * bool(epochs)
     said = [f"features of {model}: `{about['net']}`, weights {about['weights'][:12]}"] if model else []
     found = {"claim": 14, "sentence": "AlexNet's features and a linear classifier read hand signs better than HOG and an RBF-SVM",
-             "command": command, "data": {"source": Path(store).name}, "environment": environment(pick("cpu"), command=""), "scale": scale,
-             "rows": [{**one, "classes": classes} for one in rows],
+             "command": command, "data": {"source": Path(store).name}, "scale": scale,
+             "environment": environment(pick("cpu"), command=""), "rows": [{**one, "classes": classes} for one in rows],
              "said": said + [leak(name, arm) for name, arm in arms.items()], "images": len(labels), "classes": classes, "hog": HOG,
              "svm": {"kernel": "rbf", "C": 10, "gamma": "scale"},
              "blocks": "by file number, of equal size: neighbouring numbers are one person", **about,
