@@ -20,7 +20,7 @@ from PIL import Image
 from benches.record import RESULTS
 
 DOCS = RESULTS.parent / "docs"
-WIDEST, TALLEST = 1400, 2400
+WIDEST, TALLEST = 1400, 4400
 
 
 class Shot(NamedTuple):
@@ -48,18 +48,20 @@ SHOTS = (
          "Covered piece by piece, and by gradient, from the same report."),
     Shot("confusion", "What is taken for what", (), "report/figures/confusion.png",
          "All classes of the store's val, from the same report."),
-    Shot("search", "Photographs, and the training pictures like them",
-         ("alexnet search index --build TINY", "alexnet search index EIGHT --top 6 --out neighbours.png"), "neighbours.png",
-         "`EIGHT` are full-size photographs, evenly drawn from all; the answers are training pictures of 64 pixels."),
+    Shot("search", "Photographs, and the pictures like them",
+         ("alexnet search index --build TINY --split tune",
+          "alexnet search index EIGHT --top 6 --out neighbours.png"), "neighbours.png",
+         "`EIGHT` are full-size photographs, evenly drawn from all; the answers are the 5,033 pictures of 64 pixels in `tune`."),
     Shot("photographs", "Ordinary photographs", ("python -m benches.photographs PHOTOGRAPHS --train TINY --sheet photographs.png",),
          "photographs.png", "Every photograph of a class that the weights know; those that stand in train at the end. A lion on "
          "the savannah is a chest, an ox a poodle, a diver's snorkel a gasmask, a wok of food an American lobster."),
     Shot("signs", "Classes of your own: hand signs",
          ("alexnet transfer SIGNS --out signs", "alexnet explain signs --errors --out signs-report"),
-         "signs-report/figures/predictions.png", "A folder a class in, a working model out, and what it still gets wrong."),
+         "signs-report/figures/predictions.png", "A folder a class in, a working model out, and what it still gets wrong; this one "
+         "began from the second release of the weights."),
 )
 PAGE = Shot("page", "The page", ("alexnet serve --index index",), "page.png",
-            "A photograph dropped on it: five bars, where the net looked, the training pictures like it.")
+            "A photograph dropped on it: five bars, where the net looked, the pictures of that index like it.")
 
 
 def main():
