@@ -78,6 +78,15 @@ def test_the_svm_is_scikit_learns():
     assert np.abs(standard.scores(features * 100) - small.scores(features)).max() < 0.01
 
 
+def test_the_svm_stays_where_it_cannot_get_any_lower(monkeypatch):
+    features, labels = RANDOM.normal(size=(400, 60)).astype(np.float32), RANDOM.integers(3, size=400)
+    features[np.arange(400), labels] += 2
+    there, = linear.fit(features, labels, 3, strengths=(0.01,), standardise=True, steps=150)
+    monkeypatch.setattr(linear, "ENOUGH", 0.0)  # goes on among roundings
+    on, = linear.fit(features, labels, 3, strengths=(0.01,), standardise=True, steps=1500)
+    assert np.abs(on.scores(features) - there.scores(features)).max() < 0.01
+
+
 def test_patches_lie_where_they_say():
     pictures = RANDOM.integers(256, size=(2, 12, 12, 3)).astype(np.uint8)
     found = descriptors.patches(pictures, patch=6, stride=3)

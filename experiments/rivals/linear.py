@@ -10,6 +10,7 @@ import torch
 
 BLOCK, KEPT = 2048, 8  # pictures; moves that L-BFGS remembers
 ENOUGH = 1e-3  # of the first gradient
+LEAST = 1e-4  # the cosine between a move and what it changes in the gradient, below which it is rounding
 
 
 class Machine(NamedTuple):
@@ -70,14 +71,17 @@ def fit(features, labels, classes, *, strengths, standardise=False, steps=60, de
     slope, moves = gradient(weight, scores), []
     first = slope.norm(dim=1)
     for _ in range(steps):
-        if (slope.norm(dim=1) <= ENOUGH * first).all():
+        open_ = slope.norm(dim=1, keepdim=True) > ENOUGH * first[:, None]
+        if not open_.any():
             break
-        way = -inverse(slope, moves)
+        way = -inverse(slope, moves) * open_  # who is there stays
         ahead = forward(way)
         step = along(scores, ahead, sign, weight, way, decay)
         weight, scores = weight + step[:, None] * way, scores + step * ahead
         new = gradient(weight, scores)
-        moves, slope = [*moves, (step[:, None] * way, new - slope)][-KEPT:], new
+        moved, change = step[:, None] * way, new - slope
+        bent = dot(moved, change) > LEAST * moved.norm(dim=1, keepdim=True) * change.norm(dim=1, keepdim=True)
+        moves, slope = [*moves, (moved * bent, change * bent)][-KEPT:], new  # what is only rounding says nothing of the curvature
         tell()
     narrow, bias = plain(weight)
     return [Machine(*pair) for pair in zip(narrow.split(classes), bias.split(classes))]
@@ -92,7 +96,8 @@ def inverse(slope, moves):
         found = found - share * change
         shares.append((share, size))
     if moves:
-        found = found * dot(*moves[-1]) / dot(moves[-1][1], moves[-1][1]).clamp(min=1e-20)
+        moved, change = moves[-1]
+        found = found * torch.where(dot(change, change) > 0, dot(moved, change) / dot(change, change).clamp(min=1e-30), 1.0)
     for (moved, change), (share, size) in zip(moves, reversed(shares)):
         found = found + (share - dot(change, found) / size) * moved
     return found
