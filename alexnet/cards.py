@@ -74,6 +74,13 @@ def card(row, *, classes, size, centring, **facts):
             "crop": row.crop, "resampling": RESAMPLING, "centring": centring, **known, **facts}
 
 
+def stage(one):
+    """One training of the one or several that made the weights."""
+    recipe, where = one["recipe"], f" on {one['device']}" if "device" in one else ""
+    return (f"{recipe.get('name')}, {one['epochs']} epoch{'s' * (one['epochs'] != 1)} of batches of {recipe.get('batch_size')} at "
+            f"a rate of {recipe.get('rate')}{where}")
+
+
 def told(card):
     """A card on one screen, a line a fact."""
     data, made = card["data"], [*card.get("before", ()), {"recipe": card["recipe"], "epochs": card["epoch"]}]
@@ -83,9 +90,7 @@ def told(card):
     if data.get("licence"):
         yield "licence", data["licence"]
     if card["recipe"]:
-        yield "recipe", ", then ".join(
-            f"{one['recipe'].get('name')}, {one['epochs']} epoch{'s' * (one['epochs'] != 1)} of batches of "
-            f"{one['recipe'].get('batch_size')} at a rate of {one['recipe'].get('rate')}" + (f" on {one['device']}" if "device" in one else "") for one in made)
+        yield "recipe", ", then ".join(map(stage, made))
     for one in card["errors"]:
         views = "one view" if one.get("views", 1) == 1 else f"{one['views']} views"
         ranges = [f"top-{top} {one[f'top{top}_error']:.1%} ({' to '.join(f'{end:.1%}' for end in one[f'top{top}_interval'])})"

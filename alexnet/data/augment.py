@@ -187,8 +187,10 @@ def interpolation(start, side, size, crop):
 def views(pictures, *, mean, crop, count=1):
     """The views of testing, a centred batch each: the centre (1), and its reflection (2); or top left, top right, centre,
     bottom left, bottom right (5), then their reflections (10), paper 4.1; or a grid of three by three, row by row, as the
-    source tests on CIFAR-10 (9). The order is the source's."""
+    source tests on CIFAR-10 (9). The order is the source's. Where the crop is the whole picture they are all one, or one and its
+    reflection, and given once."""
     far = pictures.shape[1] - crop
+    count = count if far else {5: 1, 9: 1, 10: 2}.get(count, count)
     half = far // 2
     corners = {
         5: [(0, 0), (0, far), (half, half), (far, 0), (far, far)],

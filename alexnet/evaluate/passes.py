@@ -28,11 +28,11 @@ class Member:
     @torch.inference_mode()
     def softened(self, pictures, views, temperatures):
         """Probabilities at each temperature. Views are averaged as probabilities, never as logits."""
-        totals = [0.0] * len(temperatures)
-        for batch in augment.views(pictures, mean=self.mean, crop=self.net.row.crop, count=views):
+        totals, seen = [0.0] * len(temperatures), augment.views(pictures, mean=self.mean, crop=self.net.row.crop, count=views)
+        for batch in seen:
             logits = self.logits(batch)
             totals = [total + torch.softmax(logits / one, dim=1) for total, one in zip(totals, temperatures)]
-        return [total / views for total in totals]
+        return [total / len(seen) for total in totals]
 
     @torch.inference_mode()
     def logits(self, batch):
