@@ -26,7 +26,7 @@ ELSEWHERE = (  # claims with a command of their own: number, sentence, the paper
      "python -m experiments.notebook_order"),
     (14, "Features of pictures beat HOG on hand signs", "not in the paper", "hand-signs", "python -m experiments.hand_signs"),
 )
-NOTES = {13: "nearer to #145 than a point, so below what can be resolved here, and not run: " + ", ".join(
+NOTES = {13: "nearer to #145 than a point, listed as below resolution: " + ", ".join(
     f"{number} ({what}, {points:+.2f})" for number, what, points in BELOW)}
 SCALES = ("cpu", "gpu")
 
