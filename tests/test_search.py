@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import types
 
 import numpy as np
@@ -195,6 +196,13 @@ def test_other_weights_damage_and_odd_words_are_refused(index, store, run, pictu
     (damaged / "labels-00000.npy").write_bytes((damaged / "labels-00000.npy").read_bytes()[:-100])
     with pytest.raises(Refused, match="damaged"):
         Index.open(damaged)
+
+
+def test_without_faiss_an_approximate_index_is_refused_before_any_work(store, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(Refused, match="needs FAISS"):
+        search.search(tmp_path / "i", build=str(store), model=str(run), approximate=True)
+    assert not (tmp_path / "i").exists()
 
 
 def test_an_approximate_index_says_its_recall(tmp_path, clf, monkeypatch):

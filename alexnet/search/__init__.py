@@ -158,6 +158,8 @@ def _beside(known, rows, top):
 def _made(folder, source, *, new, split, model, device, approximate):
     """Features first, which takes its time; the index is read, and changed, when they are there."""
     began = time.monotonic()
+    if approximate:
+        approximately.imported()  # or it is refused now, not after the features
     before = None if new else Index.open(folder)
     clf = classifier.load(model or (None if new else before.card["model"]), device=device)
     if new:
