@@ -4,6 +4,9 @@ and transfer stand on it.
     alexnet features photos --layer fc7 --out features.npy
 """
 
+import hashlib
+import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +16,11 @@ import numpy as np
 from alexnet import classifier, predictions
 from alexnet.errors import Misused, Refused
 from alexnet.progress import Progress
-from alexnet.rundir import placing
+from alexnet.rundir import placing, replace_file
 
 ENDINGS = (".npy", ".parquet")
 NAMED = 5  # unreadable pictures in the answer
+EVERY = 10  # seconds of features that a kill may cost
 
 
 def features(
@@ -56,17 +60,55 @@ def features(
             "refused_pictures": [{"path": names[at], "error": why} for at, why in list(errors.items())[:NAMED]]}
 
 
-def of_split(clf, split, *, layer=None, positions=None):
-    """Every picture of a store's split, or those at these positions, from the central view: float32 (N, units)."""
+def of_split(clf, split, *, layer=None, positions=None, kept=None):
+    """Every picture of a store's split, or those at these positions, from the central view: float32 (N, units). kept: a folder for
+    the rows while they come, so that a kill costs the last seconds of them; the same call goes on."""
     positions = np.arange(len(split)) if positions is None else np.asarray(positions)
-    found = None
-    with Progress("features", len(positions)) as bar:
-        for first in range(0, len(positions), classifier.BATCH):
+    rows_kept = Kept(kept, [clf.digest, layer or clf.last_hidden, split.fingerprint, positions.tolist()]) if kept else None
+    found, start = rows_kept.begun(len(positions)) if kept else (None, 0)
+    with Progress("features", len(positions), start=start) as bar:
+        for first in range(start, len(positions), classifier.BATCH):
             rows = clf.layer(split.pictures(positions[first : first + classifier.BATCH]), layer)
             found = np.empty((len(positions), rows.shape[1]), np.float32) if found is None else found
             found[first : first + len(rows)] = rows
+            if kept:
+                rows_kept.come(found, first + len(rows))
             bar.advance(len(rows))
     return found
+
+
+class Kept:
+    """Rows on the disk while more of them come, under a name that says of what they are; who has the whole table takes the files
+    away (search/index.py does)."""
+
+    def __init__(self, folder, of):
+        name = hashlib.sha256(json.dumps(of).encode()).hexdigest()[:12]
+        self.rows, self.facts = Path(folder) / f"rows-{name}.part", Path(folder) / f"rows-{name}.json"
+        self.done, self.saved = 0, time.monotonic()
+
+    def begun(self, count):
+        """-> (the table with what is there, how many rows that is); (None, 0) where there is nothing."""
+        try:
+            facts = json.loads(self.facts.read_text())
+            there = np.fromfile(self.rows, np.float32, facts["rows"] * facts["units"]).reshape(facts["rows"], facts["units"])
+        except (OSError, ValueError, KeyError):
+            return None, 0
+        table = np.empty((count, facts["units"]), np.float32)
+        table[: len(there)] = there
+        self.done = len(there)
+        return table, self.done
+
+    def come(self, table, count):
+        if time.monotonic() - self.saved < EVERY:
+            return
+        whole = self.rows.exists() and self.rows.stat().st_size >= self.done * table[0].nbytes
+        with open(self.rows, "r+b" if whole else "wb") as file:
+            file.seek(self.done * table[0].nbytes if whole else 0)
+            file.write(table[self.done if whole else 0 : count].tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        replace_file(self.facts, json.dumps({"rows": count, "units": table.shape[1]}).encode())
+        self.done, self.saved = count, time.monotonic()
 
 
 def _save(out, table):

@@ -12,6 +12,7 @@ from PIL import Image
 
 import alexnet
 from alexnet import cli, features, search
+from alexnet.classifier import Classifier
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 from alexnet.search.index import Index
@@ -76,6 +77,41 @@ def test_neighbours_are_the_nearest_by_a_plain_loop(store, index, clf, pictures)
     assert (known.picture(5) == split.pictures([5])[0]).all()
     assert known.entry(5) == {"path": split.names[5], "store": str(store), "id": split.classes[split.labels[5]].id,
                               "class": split.classes[split.labels[5]].name}
+
+
+def test_a_build_that_was_killed_goes_on_to_the_same_index(index, store, run, tmp_path, monkeypatch):
+    layer, calls = Classifier.layer, []
+
+    def killed(self, squares, name=None):
+        calls.append(len(squares))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return layer(self, squares, name)
+
+    monkeypatch.setattr(features, "EVERY", 0)
+    monkeypatch.setattr(Classifier, "layer", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search.search(tmp_path / "i", build=str(store), model=str(run))
+    assert {file.suffix for file in (tmp_path / "i").iterdir()} == {".part", ".json"}
+    search.search(tmp_path / "i", build=str(store), model=str(run))
+    assert calls == [64, 64, 64]  # the second batch once more, not the first
+    vectors = [Index.open(folder).vectors(range(128)) for folder in (index, tmp_path / "i")]
+    assert (vectors[0] == vectors[1]).all() and not list((tmp_path / "i").glob("rows-*"))
+
+
+def test_rows_that_are_not_whole_are_begun_again(tmp_path):
+    table, of = np.arange(40, dtype=np.float32).reshape(10, 4), ["weights", "fc7"]
+    kept = features.Kept(tmp_path, of)
+    kept.saved = 0
+    kept.come(table, 6)
+    found, count = features.Kept(tmp_path, of).begun(10)
+    assert count == 6 and (found[:6] == table[:6]).all() and features.Kept(tmp_path, ["other"]).begun(10) == (None, 0)
+    kept.rows.unlink()  # by who has changed the index meanwhile
+    kept.saved = 0
+    kept.come(table, 8)
+    assert (features.Kept(tmp_path, of).begun(10)[0][:8] == table[:8]).all()
+    kept.rows.write_bytes(kept.rows.read_bytes()[:-1])
+    assert features.Kept(tmp_path, of).begun(10) == (None, 0)
 
 
 def test_blocks_queries_and_parts_change_no_answer(index, clf, monkeypatch):

@@ -166,7 +166,7 @@ def _made(folder, source, *, new, split, model, device, approximate):
         index.begin(folder)
     else:
         before.check(clf)
-    found, refused = (_of_store if stores.splits(source) else _of_pictures)(clf, source, split)
+    found, refused = _of_store(clf, source, split, folder) if stores.splits(source) else _of_pictures(clf, source)
     with changing(folder):
         card = index.create(folder, clf, model=model) if new else Index.open(folder, clf).card
         taken = index.part(folder, index.next_number(card), **found)
@@ -188,7 +188,7 @@ def _approximate(folder):
     return facts
 
 
-def _of_store(clf, source, split):
+def _of_store(clf, source, split, folder):
     """(what a part is made of, pictures that are refused)."""
     if split not in stores.splits(source):
         raise Misused(f"{source} has no split {split!r}: --split takes {', '.join(stores.splits(source))}.")
@@ -196,11 +196,12 @@ def _of_store(clf, source, split):
     if part.size != clf.card["size"]:
         raise Refused(f"{part.path} holds pictures of {part.size} pixels, the net takes {clf.card['size']}: prepare the source "
                       f"again with --size {clf.card['size']}.")
-    return {"vectors": features.of_split(clf, part), "names": part.names, "labels": part.labels, "store": os.path.abspath(source),
-            "split": split, "fingerprint": part.fingerprint, "classes": [list(one) for one in part.classes]}, part.refused
+    return {"vectors": features.of_split(clf, part, kept=folder), "names": part.names, "labels": part.labels,
+            "store": os.path.abspath(source), "split": split, "fingerprint": part.fingerprint,
+            "classes": [list(one) for one in part.classes]}, part.refused
 
 
-def _of_pictures(clf, source, split):
+def _of_pictures(clf, source):
     names, rows, refused = [], [], 0
     for batch in classifier.squares_of(clf, classifier.paths([source]), "features"):
         whole = [(path, square) for path, square in batch if not isinstance(square, str)]

@@ -23,7 +23,8 @@ QUERIES = 1024  # answered at a time
 SPARE = 16  # candidates beyond those wanted, for what rounding in the products may have swapped
 KINDS = ("vectors", "lengths", "labels")
 # what belongs to an index where its card names it, and is left over where it does not
-OWN = re.compile(r"(vectors|lengths|labels)-\d+\.npy|(names-\d+|index)\.json\..*new|names-\d+\.json|approximate\.faiss").fullmatch
+OWN = re.compile(r"(vectors|lengths|labels)-\d+\.npy|(names-\d+|index)\.json\..*new|names-\d+\.json|approximate\.faiss"
+                 r"|rows-\w+\.(part|json.*)").fullmatch
 
 
 class Index:
