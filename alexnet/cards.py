@@ -76,9 +76,15 @@ def card(row, *, classes, size, centring, **facts):
 
 def stage(one):
     """One training of the one or several that made the weights."""
-    recipe, where = one["recipe"], f" on {one['device']}" if "device" in one else ""
-    return (f"{recipe.get('name')}, {one['epochs']} epoch{'s' * (one['epochs'] != 1)} of batches of {recipe.get('batch_size')} at "
-            f"a rate of {recipe.get('rate')}{where}")
+    recipe = one["recipe"]
+    return recipe.get("name", "unnamed") + "".join((  # other programs' files know less
+        f", {one['epochs']} epoch{'s' * (one['epochs'] != 1)}" * bool(one["epochs"]),
+        f" of batches of {recipe['batch_size']}" if "batch_size" in recipe else "",
+        f" at a rate of {recipe['rate']}" if "rate" in recipe else "", f" on {one['device']}" if "device" in one else ""))
+
+
+def within(interval):
+    return f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
 
 
 def told(card):
@@ -93,9 +99,10 @@ def told(card):
         yield "recipe", ", then ".join(map(stage, made))
     for one in card["errors"]:
         views = "one view" if one.get("views", 1) == 1 else f"{one['views']} views"
-        ranges = [f"top-{top} {one[f'top{top}_error']:.1%} ({' to '.join(f'{end:.1%}' for end in one[f'top{top}_interval'])})"
-                  for top in (1, 5) if f"top{top}_interval" in one]
-        yield "error", f"{', '.join(ranges)} on {one['images']:,} pictures of {one.get('split', 'val')}, {views}"
+        where = f" on {one['images']:,} pictures of {one.get('split', 'val')}" if "images" in one else ""
+        ranges = [f"top-{top} {one[f'top{top}_error']:.1%}" + within(one.get(f"top{top}_interval"))
+                  for top in (1, 5) if one.get(f"top{top}_error") is not None]
+        yield "error", f"{', '.join(ranges)}{where}, {views}"
     yield "temperature", f"{card['temperature']:.3f}"
     if card.get("confused"):
         yield "confused", ", ".join(f"{one['true_name']} for {one['answered_name']} ({one['count']} of {one['images']})"
