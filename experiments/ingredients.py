@@ -1,8 +1,8 @@
 """Ten years of recipes on one anatomy: the net of 2012 for small pictures with the training of 2012, each later ingredient added to
-it alone, all of them together, each of them left out alone; and what was tried beyond. Rates are chosen on `tune`: of the two, and of
-what changes the step itself; the other arms take the rate of what they stand against. Differences are those of `claims`, and `val` is
-not looked at. 2012 is the source's mean picture, its rate of biases and its rule with the schedule
-that was found best later (dexp); what a hand did at the desk, freezing conv1 and switching the noise off, is left out.
+it alone, all of them together, each of them left out alone; and what was tried beyond. Rates are chosen on `tune`: of the two, and
+of what changes the step itself; the other arms take the rate of what they stand against. Differences are those of `claims`, and
+`val` is not looked at. 2012 is the source's mean picture, its rate of biases and its rule with the schedule that was found best
+later (dexp); what a hand did at the desk, freezing conv1 and switching the noise off, is left out.
 
     python -m experiments.ingredients STORE OUT --scale cpu      # STORE: 40 pixels (gpu: 64), tune, claims; killed, it goes on
 """
