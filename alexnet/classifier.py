@@ -218,11 +218,11 @@ def answers(classifier, named, *, top=5) -> Iterator[dict]:
         yield from _answer(classifier, batch, top)
 
 
-def squares_of(classifier, named, doing) -> Iterator[list]:
+def squares_of(classifier, named, doing, *, start=0) -> Iterator[list]:
     """Batches of (path, its square, or the sentence that says why there is none), in the order of the paths."""
     named = list(named)
-    rest, waiting = iter(named), deque()
-    shown = Progress(doing, len(named)) if len(named) > MANY else nullcontext()
+    rest, waiting = islice(named, start, None), deque()
+    shown = Progress(doing, len(named), start=start) if len(named) > MANY else nullcontext()
     with ThreadPoolExecutor(picture.decoders()) as decoders, shown as bar:
         try:
             while True:

@@ -79,39 +79,66 @@ def test_neighbours_are_the_nearest_by_a_plain_loop(store, index, clf, pictures)
                               "class": split.classes[split.labels[5]].name}
 
 
-def test_a_build_that_was_killed_goes_on_to_the_same_index(index, store, run, tmp_path, monkeypatch):
+@pytest.fixture
+def dies(monkeypatch):
+    """How many pictures the net was shown at a time; after the first batch there is one interrupt. A picture alone says how long a
+    row is."""
     layer, calls = Classifier.layer, []
 
     def killed(self, squares, name=None):
         calls.append(len(squares))
-        if len(calls) == 2:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         return layer(self, squares, name)
 
-    monkeypatch.setattr(features, "EVERY", 0)
+    monkeypatch.setattr("alexnet.rows.EVERY", 0)
     monkeypatch.setattr(Classifier, "layer", killed)
+    return calls
+
+
+def test_a_build_that_was_killed_goes_on_to_the_same_index(index, store, run, tmp_path, dies):
     with pytest.raises(KeyboardInterrupt):
         search.search(tmp_path / "i", build=str(store), model=str(run))
-    assert {file.suffix for file in (tmp_path / "i").iterdir()} == {".part", ".json"}
+    assert {file.suffix for file in (tmp_path / "i").iterdir()} == {".rows", ".json"}
     search.search(tmp_path / "i", build=str(store), model=str(run))
-    assert calls == [64, 64, 64]  # the second batch once more, not the first
+    assert dies == [1, 64, 64, 1, 64]  # the second batch once more, not the first
     vectors = [Index.open(folder).vectors(range(128)) for folder in (index, tmp_path / "i")]
     assert (vectors[0] == vectors[1]).all() and not list((tmp_path / "i").glob("rows-*"))
 
 
-def test_rows_that_are_not_whole_are_begun_again(tmp_path):
-    table, of = np.arange(40, dtype=np.float32).reshape(10, 4), ["weights", "fc7"]
-    kept = features.Kept(tmp_path, of)
-    kept.saved = 0
-    kept.come(table, 6)
-    found, count = features.Kept(tmp_path, of).begun(10)
-    assert count == 6 and (found[:6] == table[:6]).all() and features.Kept(tmp_path, ["other"]).begun(10) == (None, 0)
-    kept.rows.unlink()  # by who has changed the index meanwhile
-    kept.saved = 0
-    kept.come(table, 8)
-    assert (features.Kept(tmp_path, of).begun(10)[0][:8] == table[:8]).all()
-    kept.rows.write_bytes(kept.rows.read_bytes()[:-1])
-    assert features.Kept(tmp_path, of).begun(10) == (None, 0)
+def test_features_of_files_go_on_after_a_kill_and_begin_again_where_a_file_changed(pictures, run, tmp_path, dies, monkeypatch):
+    monkeypatch.setattr("alexnet.classifier.BATCH", 2)
+    files = [shutil.copy(file, tmp_path / f"{i}.png") for i, file in enumerate(sorted((pictures / "val").rglob("*.png"))[:5])]
+    with open(files[1], "wb") as file:
+        file.write(b"no picture")
+    out, given = tmp_path / "f.npy", {"model": str(run), "layer": "fc7"}
+    with pytest.raises(KeyboardInterrupt):
+        features.features(*map(str, files), out=str(out), **given)
+    answer = features.features(*map(str, files), out=str(out), **given)
+    assert dies == [1, 1, 2, 1, 2, 1] and answer["refused_pictures"][0]["path"] == str(files[1])  # told though read before
+    features.features(*map(str, files), out=str(tmp_path / "whole.npy"), **given)
+    np.testing.assert_array_equal(np.load(out), np.load(tmp_path / "whole.npy"))
+    del dies[:]
+    with pytest.raises(KeyboardInterrupt):
+        features.features(*map(str, files), out=str(out), **given)
+    os.utime(files[0], (1, 1))
+    features.features(*map(str, files), out=str(out), **given)
+    assert dies == [1, 1, 2, 1, 1, 2, 1] and not list(tmp_path.glob("f.npy-*"))
+
+
+def test_an_index_of_a_folder_goes_on_after_a_kill(pictures, run, tmp_path, dies, monkeypatch):
+    monkeypatch.setattr("alexnet.classifier.BATCH", 8)
+    (pictures / "val" / "broken.png").write_bytes(b"no picture")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            search.search(tmp_path / "i", build=str(pictures / "val"), model=str(run))
+        answer, = search.search(tmp_path / "i", build=str(pictures / "val"), model=str(run))
+    finally:
+        (pictures / "val" / "broken.png").unlink()
+    assert answer["refused"] == 1 and answer["images"] == sum(dies) - dies[2] - 2
+    fresh, = search.search(tmp_path / "fresh", build=str(pictures / "val"), model=str(run))
+    one, other = Index.open(tmp_path / "i"), Index.open(tmp_path / "fresh")
+    np.testing.assert_array_equal(one.vectors(range(len(one))), other.vectors(range(len(other))))
 
 
 def test_blocks_queries_and_parts_change_no_answer(index, clf, monkeypatch):

@@ -36,10 +36,10 @@ def meanwhile(monkeypatch, act):
     """act() happens once, while features are worked out."""
     real = search.classifier.squares_of
 
-    def first(*given):
+    def first(*given, **named):
         monkeypatch.setattr(search.classifier, "squares_of", real)
         act()
-        return real(*given)
+        return real(*given, **named)
 
     monkeypatch.setattr(search.classifier, "squares_of", first)
 

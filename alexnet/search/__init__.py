@@ -24,6 +24,7 @@ from alexnet.search import index, sheet
 from alexnet.search.index import Index
 from alexnet.search.lock import changing
 
+ROWS = "rows"  # of a part while it is made
 ENDINGS = (".png", ".jpg", ".jsonl")
 SHOWN = 64  # queries, or pairs, on a sheet at most
 
@@ -166,7 +167,8 @@ def _made(folder, source, *, new, split, model, device, approximate):
         index.begin(folder)
     else:
         before.check(clf)
-    found, refused = _of_store(clf, source, split, folder) if stores.splits(source) else _of_pictures(clf, source)
+    found, refused = (_of_store(clf, source, split, folder) if stores.splits(source)
+                      else _of_pictures(clf, source, folder))
     with changing(folder):
         card = index.create(folder, clf, model=model) if new else Index.open(folder, clf).card
         taken = index.part(folder, index.next_number(card), **found)
@@ -196,24 +198,21 @@ def _of_store(clf, source, split, folder):
     if part.size != clf.card["size"]:
         raise Refused(f"{part.path} holds pictures of {part.size} pixels, the net takes {clf.card['size']}: prepare the source "
                       f"again with --size {clf.card['size']}.")
-    return {"vectors": features.of_split(clf, part, kept=folder), "names": part.names, "labels": part.labels,
+    return {"vectors": features.of_split(clf, part, kept=Path(folder) / ROWS), "names": part.names, "labels": part.labels,
             "store": os.path.abspath(source), "split": split, "fingerprint": part.fingerprint,
             "classes": [list(one) for one in part.classes]}, part.refused
 
 
-def _of_pictures(clf, source):
-    names, rows, refused = [], [], 0
-    for batch in classifier.squares_of(clf, classifier.paths([source]), "features"):
-        whole = [(path, square) for path, square in batch if not isinstance(square, str)]
-        refused += len(batch) - len(whole)
-        if whole:
-            names += [os.path.abspath(path) for path, _ in whole]
-            rows.append(clf.layer(np.stack([square for _, square in whole])))
-    if not names:
+def _of_pictures(clf, source, folder):
+    named = list(classifier.paths([source]))
+    rows, errors = features.of_pictures(clf, named, kept=Path(folder) / ROWS)
+    if len(errors) == len(named):
         raise Refused(f"{source} has no picture that can be read: give a folder of pictures, or a store.")
-    if refused:
-        say(f"{refused:,} files of {source} cannot be read as pictures and are left out.")
-    return {"vectors": np.concatenate(rows), "names": names, "labels": np.full(len(names), -1)}, refused
+    if errors:
+        say(f"{len(errors):,} files of {source} cannot be read as pictures and are left out.")
+    read = [at for at in range(len(named)) if at not in errors]
+    return {"vectors": rows.table[read], "names": [os.path.abspath(named[at][0]) for at in read],
+            "labels": np.full(len(read), -1)}, len(errors)
 
 
 def _removed(folder, pattern):

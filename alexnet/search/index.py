@@ -24,7 +24,7 @@ SPARE = 16  # candidates beyond those wanted, for what rounding in the products 
 KINDS = ("vectors", "lengths", "labels")
 # what belongs to an index where its card names it, and is left over where it does not
 OWN = re.compile(r"(vectors|lengths|labels)-\d+\.npy|(names-\d+|index)\.json\..*new|names-\d+\.json|approximate\.faiss"
-                 r"|rows-\w+\.(part|json.*)").fullmatch
+                 r"|rows-\w+\.(rows|json.*)").fullmatch
 
 
 class Index:

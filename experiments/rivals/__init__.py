@@ -30,6 +30,7 @@ from alexnet.errors import Misused, Refused, nearest
 from alexnet.evaluate.passes import Member, watch
 from alexnet.evaluate.scores import wilson
 from alexnet.progress import Progress, say
+from alexnet.rows import Rows
 from alexnet.rundir import environment, replace_file
 from experiments.arms import Arm, Size, Work, last, stop_after
 from experiments.paired import difference, verdict
@@ -236,21 +237,15 @@ def learnt(room, chosen, part, file):
 
 def table(stem, part, encode):
     """-> (float16 (N, units) on the disk, seconds)"""
-    state, file = stem.with_suffix(".json"), stem.with_suffix(".f16")
-    done = json.loads(state.read_text()) if state.exists() else {"pictures": 0, "seconds": 0.0, "fingerprint": part.fingerprint}
-    if done["fingerprint"] != part.fingerprint:
-        raise Refused(f"{file} was made of other pictures: take another OUT.")
-    with Progress(f"features of {part.name}", len(part), start=done["pictures"]) as bar:
-        while done["pictures"] < len(part):
-            started, first = time.monotonic(), done["pictures"]
-            rows = encode(part.pictures(range(first, min(first + AT_ONCE, len(part))))).half().cpu().numpy()
-            held = np.memmap(file, np.float16, "r+" if first else "w+", shape=(len(part), rows.shape[1]))
-            held[first : first + len(rows)] = rows
-            held.flush()
-            done |= {"pictures": first + len(rows), "seconds": done["seconds"] + time.monotonic() - started, "units": rows.shape[1]}
-            replace_file(state, json.dumps(done).encode())
-            bar.advance(len(rows))
-    return np.memmap(file, np.float16, "r", shape=(len(part), done["units"])), done["seconds"]
+    units = encode(part.pictures(range(1))).shape[1]
+    rows = Rows(stem, part.fingerprint, (len(part), units), dtype=np.float16, every=0)
+    with Progress(f"features of {part.name}", len(part), start=rows.done) as bar:
+        while rows.done < len(part):
+            started, which = time.monotonic(), range(rows.done, min(rows.done + AT_ONCE, len(part)))
+            found = encode(part.pictures(which)).half().cpu().numpy()
+            rows.add(found, seconds=rows.facts.get("seconds", 0.0) + time.monotonic() - started)
+            bar.advance(len(found))
+    return rows.table, rows.facts["seconds"]
 
 
 def errors(scores, labels):
