@@ -1,6 +1,7 @@
 """alexnet VERB: every verb is a Python function, and its options are read off that function's signature. Nothing heavy
 is imported before a verb is called. Answers go to stdout (with --json an object a line), talk and errors to stderr."""
 
+import errno
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ VERBS = {  # name -> (module, function, what it does)
     "bench": ("bench", "bench", "where the time goes on this machine, stage by stage, and what the bottleneck is"),
     "doctor": ("doctor", "doctor", "versions, devices, which backend each op uses and why; what is odd, and what to do"),
 }
+THE_MACHINES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}  # reasons to fail, and clear enough in its words
 HUNGRY = set(VERBS) - {"nets", "doctor", "inspect", "explain"}  # verbs that make large things over and over
 
 
@@ -59,6 +61,9 @@ def main(words=None):
             traceback.print_exc()
         elif isinstance(error, Refused):
             _complain(error)
+        elif isinstance(error, OSError) and error.errno in THE_MACHINES:
+            what = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+            _complain(f"{what}{error.strerror.lower()}.")
         else:
             what = " ".join(str(error).split()) or "no reason given"
             _complain(

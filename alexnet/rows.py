@@ -35,8 +35,7 @@ class Rows:
             pass  # nothing of use: begun
         if not self.done:
             self.card.unlink(missing_ok=True)
-            with open(self.file, "wb") as file:  # the whole of it: a full disk says so now, not as a fault in memory later
-                os.posix_fallocate(file.fileno(), 0, max(1, size)) if hasattr(os, "posix_fallocate") else file.truncate(size)
+            _room(self.file, size)
         self.table = np.memmap(self.file, dtype, "r+", shape=shape) if size else np.empty(shape, dtype)
 
     @property
@@ -57,3 +56,13 @@ class Rows:
         """Takes the files away, those of other tables under this stem too. The rows stay readable."""
         for file in self.stem.parent.glob(f"{glob.escape(self.stem.name)}-{'[0-9a-f]' * 12}.*"):
             file.unlink(missing_ok=True)
+
+
+def _room(file, size):
+    """All of it is taken at once: a full disk says so now, not as a fault in memory later."""
+    with open(file, "wb") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, max(1, size)) if hasattr(os, "posix_fallocate") else opened.truncate(size)
+        except OSError as error:
+            file.unlink()
+            raise OSError(error.errno, error.strerror, str(file)) from None

@@ -1,5 +1,6 @@
 """features and search: rows in the order given, exact neighbours against a plain loop, an index that changes and refuses."""
 
+import errno
 import json
 import os
 import shutil
@@ -124,6 +125,17 @@ def test_features_of_files_go_on_after_a_kill_and_begin_again_where_a_file_chang
     os.utime(files[0], (1, 1))
     features.features(*map(str, files), out=str(out), **given)
     assert dies == [1, 1, 2, 1, 1, 2, 1] and not list(tmp_path.glob("f.npy-*"))
+
+
+def test_a_full_disk_is_one_sentence_before_the_first_row(pictures, run, tmp_path, monkeypatch, capsys):
+    def full(*given):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    assert cli.main(["features", str(pictures / "val"), "--model", str(run), "--out", str(tmp_path / "f.npy")]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(f"alexnet: {tmp_path / 'f.npy-'}") and said.endswith(": no space left on device.") and "\n" not in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_index_of_a_folder_goes_on_after_a_kill(pictures, run, tmp_path, dies, monkeypatch):
