@@ -21,7 +21,8 @@ def test_cnn_stars_chain_hands_its_weights_on(pictures, tmp_path):
 
 def test_ingredients_differ_in_what_they_say():
     arms = ingredients.arms()
-    assert arms["modern"] != arms["2012"] and len(arms) == 2 + 2 * len(ingredients.INGREDIENTS) + len(ingredients.BEYOND) + len(ingredients.ALONE)
+    assert arms["modern"] != arms["2012"]
+    assert len(arms) == 2 + 2 * len(ingredients.INGREDIENTS) + len(ingredients.BEYOND) + len(ingredients.ALONE)
     for name, (then, today) in ingredients.INGREDIENTS.items():
         assert {key for key, value in arms[f"2012 + {name}"].items() if value != arms["2012"][key]} == set(today)
         assert {key for key, value in arms[f"modern - {name}"].items() if value != arms["modern"][key]} == set(then)
