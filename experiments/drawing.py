@@ -33,19 +33,33 @@ def differences(rows, *, title):
     figure = new(8.6, 1.1 + 0.3 * len(rows), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=INK, fontweight="bold")
     axes = figure.subplots()
-    for place, row in enumerate(rows):
-        colour = BLUE if row["verdict"] == "resolved" else MUTED
-        axes.plot(row["interval"], (place, place), color=colour, linewidth=1.6)
-        fill = colour if colour == BLUE else "white"
-        axes.plot(row["difference"], place, "o", color=colour, markersize=5.5, markerfacecolor=fill)
-    axes.axvline(0, color=INK, linewidth=0.9, alpha=0.5)
-    bare(axes, "")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_yticks(range(len(rows)), [row["what"].replace(", against ", " - ") for row in rows], fontsize=8)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
+    dots(axes, [(row["what"].replace(", against ", " - "), row["difference"], row["interval"], row["verdict"]) for row in rows])
     axes.set_xlabel("log loss a picture, nats: right of the line is worse", fontsize=9, color=MUTED, loc="right")
     return settled(figure)
+
+
+def points(panels):
+    """panels: title -> (name, row of a result file) each: the differences in top-1 error, panels beside each other."""
+    figure = new(8.6, 1.2 + 0.3 * max(map(len, panels.values())), layout="constrained")
+    for axes, (title, rows) in zip(figure.subplots(1, len(panels)), panels.items()):
+        dots(axes, [(name, 100 * row["top1_difference"], [100 * end for end in row["top1_interval"]], row["top1_verdict"])
+                    for name, row in rows], title)
+        axes.set_xlabel("points of top-1 error: right is worse", fontsize=9, color=MUTED, loc="right")
+    return settled(figure)
+
+
+def dots(axes, rows, title=""):
+    """rows: (name, difference, interval, verdict). A dot with its interval; full where it is resolved, hollow where not."""
+    for place, (_, difference, interval, verdict) in enumerate(rows):
+        colour = BLUE if verdict == "resolved" else MUTED
+        axes.plot(interval, (place, place), color=colour, linewidth=1.6)
+        axes.plot(difference, place, "o", color=colour, markersize=5.5, markerfacecolor=colour if colour == BLUE else "white")
+    axes.axvline(0, color=INK, linewidth=0.9, alpha=0.5)
+    bare(axes, title)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
 
 
 def bare(axes, title):

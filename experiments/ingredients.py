@@ -9,7 +9,7 @@ later (dexp); what a hand did at the desk, freezing conv1 and switching the nois
 
 from functools import partial
 
-from experiments import alone
+from experiments import alone, drawing
 from experiments.arms import Arm, Size
 
 INGREDIENTS = {  # what it is called: (2012, today)
@@ -54,6 +54,14 @@ def run(work):
     for control in ("modern", "2012"):
         done |= work.compare(known[control], against(work, control, known))
     work.row("modern, against 2012", done["2012"].looked(), done["modern"].looked())
+    work.figure(drawing.points({"2012, and this": beside(work, "2012"),
+                                "modern, without this, or with more": beside(work, "modern")}))
+
+
+def beside(work, control):
+    """-> (what differs, its row) of the arms that stand against it"""
+    found = ((row["what"].partition(", against ")[0], row) for row in work.result["rows"])
+    return [(name.removeprefix(control).strip(), row) for name, row in found if name.startswith(f"{control} ")]
 
 
 def against(work, control, known):
