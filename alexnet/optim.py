@@ -5,7 +5,7 @@
 The rate stands inside the velocity: an old velocity keeps the size that the old rate gave it. A rate of zero freezes."""
 
 from dataclasses import asdict, dataclass
-from math import ceil, cos, pi
+from math import ceil, cos, floor, pi
 
 import torch
 
@@ -141,7 +141,9 @@ def settings(recipe, epoch, drops=0):
             noise = noise if phase.noise is None else phase.noise
             layers.update(phase.layers)
     layers = {layer: own_rate for layer, own_rate in layers.items() if own_rate is not None}
-    side = recipe.least_side + (1 - recipe.least_side) * min(progress / recipe.full_side, 1)
+    grown = min(progress / recipe.full_side, 1)
+    grown = floor(grown * recipe.sides + 1e-9) / recipe.sides if recipe.sides else grown
+    side = recipe.least_side + (1 - recipe.least_side) * grown
     return Settings(rate, bias_rate, noise, layers | own_rates(recipe.rates), side)
 
 

@@ -14,7 +14,7 @@ from alexnet.cli import keep_memory
 from alexnet.device import pick
 from alexnet.rundir import environment, replace_file
 from alexnet.train import train
-from experiments.arms import stop_after
+from experiments.arms import given, stop_after
 
 MARKS = (0.6, 0.55, 0.5, 0.45)
 
@@ -27,21 +27,24 @@ def main(words=None):
     parser.add_argument("--row", default="whole64_batchnorm,dropout=0.2")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--least-side", type=float, default=1.0)
+    parser.add_argument("--full-side", type=float, default=0.7)
+    parser.add_argument("--sides", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--minutes", type=float, help="stop and save after so many")
     asked = parser.parse_args(words)
     keep_memory()
     stop_after(asked.minutes)
-    fields = {"epochs": asked.epochs, "least_side": asked.least_side, "batch_size": asked.batch_size, "rate": asked.rate}
+    names = ("epochs", "least_side", "full_side", "sides", "batch_size", "rate")
+    fields = {name: getattr(asked, name) for name in names}
+    words = given({name: value for name, value in fields.items() if value != parser.get_default(name)})[1]
     runs, device = [], pick("auto").type
     for seed in range(asked.runs):
         line = train(asked.store, out=asked.out / f"{asked.row}-{asked.epochs}-{seed}", recipe="modern", net=asked.row, seed=seed,
                      select="tune", resume=True, **fields)
         runs.append({"seed": seed, "error": line["val_top1_error"], "seconds": line["seconds"], "images": line["images_seen"],
                      "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}})
-        found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row} --epochs {asked.epochs} "
-                            f"--least-side {asked.least_side:g} --batch-size {asked.batch_size} --rate {asked.rate:g}",
+        found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row}{words}",
                  "runs": len(runs), "marks": {f"{mark:g}": told(runs, f"{mark:g}") for mark in MARKS}, "each": runs,
                  "environment": environment(pick("auto"), command="")}
         replace_file(asked.out / f"to-error-{device}.json", json.dumps(found, indent=1).encode())

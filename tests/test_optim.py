@@ -123,6 +123,8 @@ def test_smaller_crops_come_first():
     recipe = recipes.recipe("modern", least_side=0.5, full_side=0.8, epochs=10)
     sides = [optim.settings(recipe, epoch).side for epoch in (0, 4, 8, 10)]
     assert sides == pytest.approx([0.5, 0.75, 1, 1])
+    recipe = replace(recipe, sides=2)
+    assert [optim.settings(recipe, epoch).side for epoch in (0, 3.99, 4, 7.99, 8)] == pytest.approx([0.5, 0.5, 0.75, 0.75, 1])
     assert optim.settings(recipes.recipe("paper"), 3).side == 1
 
 

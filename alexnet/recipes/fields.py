@@ -51,6 +51,7 @@ class Recipe:
     mixing: float = option(0.0, "mixup: two pictures and their labels in shares drawn from Beta(mixing, mixing); 0: none")
     least_side: float = option(1.0, "resized crops: share of the net's side that training begins with")
     full_side: float = option(0.7, "with least_side: the share of training at which the side has grown whole")
+    sides: int = option(0, "with least_side: steps in which the side grows, equally long; 0: as many as there are sizes")
     crop_shared_by: int = option(1, "pictures that share one crop and reflection; 32 in the source")
     reflect: bool = option(True, "mirror half of the pictures")
     dropout: float | None = option(None, "share of their units that layers with dropout drop (left out: as the row has it)")
