@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from alexnet import recipes
@@ -143,10 +144,19 @@ def test_views_are_the_sources_in_its_order(count):
 
 
 @pytest.mark.parametrize("count", augment.VIEWS)
-def test_views_of_a_picture_no_larger_than_the_crop_are_given_once(count):
-    found = augment.views(PICTURES, mean=torch.zeros(3, 1, 1), crop=SIZE, count=count)
-    both = augment.views(PICTURES, mean=torch.zeros(3, 1, 1), crop=SIZE, count=2)
-    assert len(found) == (2 if count in (2, 10) else 1) and all(torch.equal(a, b) for a, b in zip(found, both))
+def test_views_of_a_picture_no_larger_than_the_crop_are_enlarged_parts_of_it(count):
+    found = augment.views(PICTURES, mean=MEAN[:, :1, :1], crop=SIZE, count=count)
+    whole = PICTURES.permute(0, 3, 1, 2).float()
+    part = round(SIZE * 7 / 8)
+    far, half = SIZE - part, (SIZE - part) // 2
+    grid = [(t, l) for t in (0, half, far) for l in (0, half, far)]
+    places = grid if count == 9 else [(0, 0), (0, far), (half, half), (far, 0), (far, far)]
+    cuts = [whole] if count <= 2 else [
+        F.interpolate(whole[:, :, t : t + part, l : l + part], SIZE, mode="bilinear") for t, l in places]
+    cuts += [cut.flip(3) for cut in cuts] if count in (2, 10) else []
+    for one, cut in zip(found, cuts, strict=True):
+        torch.testing.assert_close(one, cut - MEAN[:, :1, :1], atol=0.01, rtol=0)
+        assert one.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_mean_is_its_central_window():

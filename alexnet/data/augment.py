@@ -12,6 +12,7 @@ from alexnet.data import order
 from alexnet.device import sent
 from alexnet.nets.layers import Conv
 
+PART = 7 / 8  # of a picture's side in a view of it: 224 of 256
 VIEWS = (1, 2, 5, 9, 10)
 
 
@@ -187,19 +188,26 @@ def interpolation(start, side, size, crop):
 def views(pictures, *, mean, crop, count=1):
     """The views of testing, a centred batch each: the centre (1), and its reflection (2); or top left, top right, centre,
     bottom left, bottom right (5), then their reflections (10), paper 4.1; or a grid of three by three, row by row, as the
-    source tests on CIFAR-10 (9). The order is the source's. Where the crop is the whole picture they are all one, or one and its
-    reflection, and given once."""
-    far = pictures.shape[1] - crop
-    count = count if far else {5: 1, 9: 1, 10: 2}.get(count, count)
+    source tests on CIFAR-10 (9). The order is the source's. Where the crop is the whole picture, the five and the nine are as large
+    a part of it as the paper's are of theirs, and enlarged."""
+    whole = pictures.shape[1] == crop and count > 2
+    window = round(PART * crop) if whole else crop
+    far = pictures.shape[1] - window
     half = far // 2
     corners = {
         5: [(0, 0), (0, far), (half, half), (far, 0), (far, far)],
         9: [(top, left) for top in (0, half, far) for left in (0, half, far)],
     }
     places = corners.get(count // 2 if count == 10 else count, [(half, half)])
-    cuts = [pictures[:, top : top + crop, left : left + crop] for top, left in places]
-    mirrored = [cut.flip(2) for cut in cuts] if count in (2, 10) else []
-    return [centred(cut, mean) for cut in cuts + mirrored]
+    cuts = [pictures[:, top : top + window, left : left + window] for top, left in places]
+    cuts += [cut.flip(2) for cut in cuts] if count in (2, 10) else []
+    return [less(enlarged(cut, crop), mean) if whole else centred(cut, mean) for cut in cuts]
+
+
+def enlarged(pictures, size):
+    """uint8 (B, h, w, 3) to float32 (B, 3, size, size)."""
+    boxes = torch.tensor([[0.0, 0.0, *pictures.shape[1:3]]], device=pictures.device).expand(len(pictures), 4)
+    return resize(pictures, boxes, torch.zeros(len(pictures), dtype=torch.bool, device=pictures.device), size)
 
 
 def central(image, crop):
