@@ -26,6 +26,7 @@ def main(words=None):
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--row", default="whole64_batchnorm,dropout=0.2")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--least-area", type=float, default=0.35)
     parser.add_argument("--least-side", type=float, default=1.0)
     parser.add_argument("--full-side", type=float, default=0.7)
     parser.add_argument("--sides", type=int, default=0)
@@ -35,7 +36,7 @@ def main(words=None):
     asked = parser.parse_args(words)
     keep_memory()
     stop_after(asked.minutes)
-    names = ("epochs", "least_side", "full_side", "sides", "batch_size", "rate")
+    names = ("epochs", "least_area", "least_side", "full_side", "sides", "batch_size", "rate")
     fields = {name: getattr(asked, name) for name in names}
     words = given({name: value for name, value in fields.items() if value != parser.get_default(name)})[1]
     runs, device = [], pick("auto").type
