@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/performance.md", "docs/scale.md", "docs/serve.md")
+PAGES = ("README.md", "docs/performance.md", "docs/scale.md", "docs/serve.md", "docs/weights.md")
 PLACE = re.compile(r"(<!-- results: [^\n]*-->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -131,6 +131,8 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("rivals-cpu", "Table 1's rivals beside a net taught on the same 8,510 pictures of Tiny-ImageNet, 20 classes (the paper's, on "
      "ImageNet: sparse coding +9.6, SIFT + Fisher vectors +8.2)", claimed(**{"sparse coding": "sparse coding",
                                                                              "Fisher vectors": "Fisher vectors"})),
+    ("ingredients-cpu", "ten years of recipes on one anatomy, 20 classes of Tiny-ImageNet at 36 pixels, 12 epochs: all of today's "
+     "in the place of 2012's", claimed(**{"top-1": "modern, against 2012"})),
     ("clock-cifar26", "the 26 % net of CIFAR-10 (80 s on a GPU of 2011); its schedule is ours, as none is recorded, the minutes "
      "are computed for a quiet machine", clock),
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
@@ -258,6 +260,28 @@ def large_table(result):
     return rows(("batch", "rate", "training loss", "top-1 error", "against 256, points (over pictures)"), cells)
 
 
+def ingredients_table(result):
+    found = {row["what"].partition(", against ")[0]: row for row in result["rows"]}
+
+    def told(name):
+        if name not in found:
+            return ""
+        row = found[name]
+        points, low, high = (f"{100 * value:+.1f}" for value in (row["top1_difference"], *row["top1_interval"]))
+        return f"{points} ({low} to {high})" + ", not resolved" * (row["top1_verdict"] != "resolved")
+
+    names = dict.fromkeys(name.split(" ", 2)[2] for name in found if name != "modern")
+    return rows(("ingredient", "2012 and this", "all of today's without it", "all of today's and this"), [
+        (name, told(f"2012 + {name}"), told(f"modern - {name}"), told(f"modern + {name}")) for name in names])
+
+
+def to_error_table(result):
+    return rows(("error", "runs that reached it", "seconds", "pictures"), [
+        (f"{100 * float(mark):.0f} %", f"{one['reached']} of {result['runs']}", *(
+            (f"{one['median_seconds']:,.0f}", f"{one['median_images'] / 1e6:.2f} million") if one["reached"] else ("", "")))
+        for mark, one in result["marks"].items()])
+
+
 def searching_table(result):
     took = {(row["form"], row["queries"]): row for row in result["rows"]}
     sizes = sorted({row["queries"] for row in result["rows"]})
@@ -284,6 +308,7 @@ TABLES = {"card": ("gpu-step", card_table), "card_convolutions": ("gpu-step", ca
           "convolutions": ("convolutions", convolutions_table), "inference": ("inference", inference_table),
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
           "predicted": ("scale", predicted_table), "serving": ("serving", serving_table),
+          "ingredients": ("ingredients-cpu", ingredients_table), "to_error": ("to-error-cpu", to_error_table),
           "large": ("large-batch-cpu", large_table), "searching": ("searching", searching_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
