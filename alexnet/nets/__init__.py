@@ -10,7 +10,7 @@ from alexnet.nets.imagenet import AS_RUN, CONTROLS, ENSEMBLE, PAPER, SIX
 from alexnet.nets.later import LATER
 from alexnet.nets.layers import Row, from_spec
 from alexnet.nets.shapes import Shape, shapes
-from alexnet.nets.small import CIFAR, FINE64, LENET, SMALL32, SMALL64, TINY36, TINY64, WHOLE64
+from alexnet.nets.small import CIFAR, FINE64, LENET, QUICK64, SMALL32, SMALL64, TINY36, TINY64, WHOLE64
 from alexnet.nets.small import SIX as SMALL_SIX
 
 __all__ = ["AS_RUN", "PAPER", "ROWS", "Row", "Shape", "changed", "draw", "fitting", "from_spec", "nets", "row", "shapes", "varied"]
@@ -29,6 +29,7 @@ ROWS = {row.name: row for row in (
     with_batch_norm(FINE64, "fine64_batchnorm", "fine64 with batch norm: the net that ships"),
     SMALL32,
     with_batch_norm(SMALL32, "small32_batchnorm", "small32 with batch norm"),
+    QUICK64,
     TINY64,
     TINY36,
     *SMALL_SIX,
