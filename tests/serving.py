@@ -30,8 +30,9 @@ def running(given, *, loaded=None):
     until = time.monotonic() + 20
     while not server.started and time.monotonic() < until:
         time.sleep(0.01)
+    kept = httpx.Limits(max_keepalive_connections=None, keepalive_expiry=None)  # or one thread closes what another reads
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30, limits=kept) as client:
             client.server = server
             yield client, guard.service
     finally:
