@@ -37,6 +37,7 @@ def features(
     rows, errors = of_pictures(clf, named, layer=layer, kept=out)
     names = [predictions.as_text(path) for path, _ in named]
     if len(errors) == len(names):
+        rows.drop()
         raise Refused(f"none of the {len(names):,} pictures can be read ({errors[0]}): name others." if names else
                       "features was given no picture: name files, folders or globs, or write paths to its stdin.")
     if Path(out).suffix.lower() == ".npy":

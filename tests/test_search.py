@@ -138,6 +138,13 @@ def test_a_full_disk_is_one_sentence_before_the_first_row(pictures, run, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_that_can_be_read_leaves_nothing(run, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(Refused, match="none of the 1 pictures"):
+        features.features(str(tmp_path / "broken.png"), model=str(run), out=str(tmp_path / "f.npy"))
+    assert [file.name for file in tmp_path.iterdir()] == ["broken.png"]
+
+
 def test_an_index_of_a_folder_goes_on_after_a_kill(pictures, run, tmp_path, dies, monkeypatch):
     monkeypatch.setattr("alexnet.classifier.BATCH", 8)
     (pictures / "val" / "broken.png").write_bytes(b"no picture")
