@@ -42,7 +42,7 @@ def drawn(lines, sizes):
     figure = new(9.6, 3.9, layout="constrained")
     left, right = figure.subplots(1, 2)
     releases = dict.fromkeys(line["release"] for line in lines)
-    for colour, style, release in zip((MUTED, BLUE, ORANGE, GREEN), ("--", "-", "-.", ":"), releases):
+    for colour, style, release in zip((MUTED, BLUE, ORANGE, GREEN, INK), ("--", "-", "-.", ":", "-"), releases):
         own = [line for line in lines if line["release"] == release]
         at, errors = [int(line["images_seen"]) / 1e6 for line in own], [float(line["tune_top1_error"]) for line in own]
         left.plot(at, errors, style, color=colour, linewidth=1.6)
@@ -53,7 +53,7 @@ def drawn(lines, sizes):
     nets = {}
     for row in sizes:
         nets.setdefault(row["net"].partition(",")[0], []).append(row)
-    for colour, (net, rows) in zip((GREEN, ORANGE, BLUE, MUTED), nets.items()):  # the latest release first, in its colour
+    for colour, (net, rows) in zip((INK, ORANGE, BLUE, MUTED), nets.items()):  # the latest release first, in its colour
         for row in rows:
             at = row["bytes"] / 1e6, row["top1_error"]
             right.plot(*at, "o", color=colour, markersize=6, markerfacecolor="white" if row["computed"] else colour)
@@ -61,6 +61,7 @@ def drawn(lines, sizes):
         most = max(rows, key=lambda row: row["bytes"])
         right.annotate(net, (most["bytes"] / 1e6, most["top1_error"]), xytext=(0, -13), textcoords="offset points", fontsize=9,
                        color=colour, ha="right")
+    right.set_ylim(min(row["top1_error"] for row in sizes) - 0.01, None)
     right.set_xlabel("megabytes (hollow: computed, no such file)", fontsize=9, color=MUTED, loc="right")
     right.set_xscale("log")
     right.set_xticks((3, 6, 12, 24, 48), ("3", "6", "12", "24", "48"), minor=False)

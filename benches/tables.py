@@ -69,6 +69,12 @@ def on_card(result):
             f"torch.compile {library:,}")
 
 
+def reached(result):
+    marks = {mark: one for mark, one in result["marks"].items() if mark in ("0.6", "0.5", "0.45") and one["reached"]}
+    return "; ".join(f"{100 * float(mark):.0f} % after {one['median_seconds']:.0f} s and {one['median_images'] / 1e6:.2f} million "
+                     "pictures" for mark, one in marks.items())
+
+
 def answered(result):
     batch = result["rows"][0]["batches"][0]
     ours = variant(batch, "ours float32")["median_seconds"]
@@ -137,6 +143,8 @@ ROWS = (  # results/NAME.json, what it is, how it is read
      "are computed for a quiet machine", clock),
     ("step", "a training step of `paper`, batch 128, on a CPU", stepped),
     ("gpu-step", "a training step of `paper`, batch 512, on a graphics card, bfloat16, uncompiled", on_card),
+    ("to-error-cuda", "from nothing to an error on a twentieth of Tiny-ImageNet's train, held out; everything included, medians",
+     reached),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
     ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
@@ -309,6 +317,7 @@ TABLES = {"card": ("gpu-step", card_table), "card_convolutions": ("gpu-step", ca
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
           "predicted": ("scale", predicted_table), "serving": ("serving", serving_table),
           "ingredients": ("ingredients-cpu", ingredients_table), "to_error": ("to-error-cpu", to_error_table),
+          "to_error_card": ("to-error-cuda", to_error_table),
           "large": ("large-batch-cpu", large_table), "searching": ("searching", searching_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 

@@ -92,3 +92,14 @@ def test_a_store_of_other_classes_is_refused(run, store, pictures, tmp_path):
     alexnet.prepare(str(other), str(tmp_path / "store"), size=64, workers=1)
     with pytest.raises(Refused, match="other classes"):
         alexnet.evaluate(run, tmp_path / "store", split="train")
+
+
+def test_the_weights_that_ship_say_what_they_are_and_what_their_engine_may_do():
+    clf = alexnet.load()
+    assert len(clf.classes) == 200 and not [one for one in clf.classes if one.name == one.id]
+    assert "research" in clf.card["data"]["licence"] and 0.3 < clf.card["temperature"] < 3
+    errors = {one["views"]: one for one in clf.card["errors"]}
+    assert set(errors) == {1, 10} and errors[10]["top1_error"] < errors[1]["top1_error"] < 0.5 and not errors[1]["selected_on"]
+    gate = json.loads((cards.SHIPPED / "default.engines.json").read_text())
+    assert gate["weights"] == clf.digest and gate["precisions"]["int8"]["float32_error"] == errors[1]["top1_error"]
+    assert sum(file.stat().st_size for file in cards.SHIPPED.iterdir()) < 12e6
