@@ -97,6 +97,17 @@ def test_a_build_that_was_cut_short_is_built_again(library, run, tmp_path, monke
     assert held(own) == ["3.png"] and not list(own.glob("*.new"))
 
 
+def test_where_no_picture_can_be_read_no_index_is_left_and_one_that_is_there_stays(library, run, tmp_path):
+    own = library[0]
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.jpg").write_text("no picture")
+    before = held(own)
+    for where in ({"build": str(tmp_path / "none"), "model": str(run)}, {"add": str(tmp_path / "none")}):
+        with pytest.raises(Refused, match="no picture that can be read"):
+            search.search(tmp_path / "new" if "build" in where else own, **where)
+    assert not (tmp_path / "new").exists() and held(own) == before and not list(own.glob("rows*"))
+
+
 def test_an_index_without_pictures_has_no_neighbours(library, tmp_path):
     own, more = library
     search.search(own, remove="*")

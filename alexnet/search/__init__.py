@@ -9,6 +9,7 @@ import fnmatch
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -207,6 +208,9 @@ def _of_pictures(clf, source, folder):
     named = list(classifier.paths([source]))
     rows, errors = features.of_pictures(clf, named, kept=Path(folder) / ROWS)
     if len(errors) == len(named):
+        rows.drop()
+        with suppress(OSError):  # of a new index, which has nothing else
+            os.rmdir(folder)
         raise Refused(f"{source} has no picture that can be read: give a folder of pictures, or a store.")
     if errors:
         say(f"{len(errors):,} files of {source} cannot be read as pictures and are left out.")
