@@ -8,7 +8,7 @@ import pytest
 
 import alexnet
 from alexnet import search
-from alexnet.errors import Refused
+from alexnet.errors import Misused, Refused
 from alexnet.search.index import Index
 
 
@@ -97,7 +97,7 @@ def test_a_build_that_was_cut_short_is_built_again(library, run, tmp_path, monke
     assert held(own) == ["3.png"] and not list(own.glob("*.new"))
 
 
-def test_where_no_picture_can_be_read_no_index_is_left_and_one_that_is_there_stays(library, run, tmp_path):
+def test_what_is_refused_leaves_no_index_and_one_that_is_there_stays(library, run, store, tmp_path):
     own = library[0]
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.jpg").write_text("no picture")
@@ -105,6 +105,8 @@ def test_where_no_picture_can_be_read_no_index_is_left_and_one_that_is_there_sta
     for where in ({"build": str(tmp_path / "none"), "model": str(run)}, {"add": str(tmp_path / "none")}):
         with pytest.raises(Refused, match="no picture that can be read"):
             search.search(tmp_path / "new" if "build" in where else own, **where)
+    with pytest.raises(Misused, match="no split"):
+        search.search(tmp_path / "new", build=str(store), split="none", model=str(run))
     assert not (tmp_path / "new").exists() and held(own) == before and not list(own.glob("rows*"))
 
 

@@ -168,8 +168,13 @@ def _made(folder, source, *, new, split, model, device, approximate):
         index.begin(folder)
     else:
         before.check(clf)
-    found, refused = (_of_store(clf, source, split, folder) if stores.splits(source)
-                      else _of_pictures(clf, source, folder))
+    try:
+        found, refused = (_of_store(clf, source, split, folder) if stores.splits(source)
+                          else _of_pictures(clf, source, folder))
+    except (Misused, Refused):
+        with suppress(OSError):  # a new index, of which there is nothing yet
+            os.rmdir(folder)
+        raise
     with changing(folder):
         card = index.create(folder, clf, model=model) if new else Index.open(folder, clf).card
         taken = index.part(folder, index.next_number(card), **found)
@@ -209,8 +214,6 @@ def _of_pictures(clf, source, folder):
     rows, errors = features.of_pictures(clf, named, kept=Path(folder) / ROWS)
     if len(errors) == len(named):
         rows.drop()
-        with suppress(OSError):  # of a new index, which has nothing else
-            os.rmdir(folder)
         raise Refused(f"{source} has no picture that can be read: give a folder of pictures, or a store.")
     if errors:
         say(f"{len(errors):,} files of {source} cannot be read as pictures and are left out.")
