@@ -10,6 +10,7 @@ from math import ceil, cos, floor, pi
 import torch
 
 from alexnet import ops
+from alexnet.errors import Misused
 from alexnet.recipes import own_rates
 
 
@@ -82,15 +83,61 @@ class Lars(torch.optim.Optimizer):
                 w.add_(velocity)
 
 
-def optimiser(net, recipe):
+class Muon(torch.optim.Optimizer):
+    """Orthogonal steps (Jordan, 2024): what momentum asks of a hidden layer's weights becomes the nearest matrix without a favoured
+    direction, each column's half of the units a matrix of its own. Weights keep their first length, as behind a norm only their
+    direction counts, and a step is a share of it. Everything else steps by Nesterov's rule, the last layer too."""
+
+    SHARE = 0.2  # of the length, times the rate
+
+    def __init__(self, groups, lr=0.01, momentum=0.9):
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
+        self.others = Nesterov([group for group in self.param_groups if not group["hidden"]], lr, momentum)
+        self.others.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.others.step()
+        for group in self.param_groups:
+            for w in group["params"] if group["hidden"] and group["lr"] else ():
+                if w.grad is None:
+                    continue
+                momentum, length = group["momentum"], w.norm()
+                velocity = self.state[w].setdefault("velocity", torch.zeros_like(w)).mul_(momentum).add_(w.grad)
+                halves = w.grad.add(velocity, alpha=momentum).reshape(group["columns"], len(w) // group["columns"], -1)
+                step = orthogonal(halves).reshape(w.shape)
+                w.sub_(step * (group["lr"] * self.SHARE * length / step.norm().clamp_min(1e-12)))
+                w.mul_(length / w.norm().clamp_min(1e-12))
+
+
+def orthogonal(tables, times=5):
+    """Nearly: rounds of Newton and Schulz with Jordan's coefficients, all of them on the products of the shorter side."""
+    if tables.shape[-2] > tables.shape[-1]:
+        return orthogonal(tables.mT, times).mT
+    tables = tables / (tables.norm(dim=(-2, -1), keepdim=True) + 1e-12)
+    products = tables @ tables.mT
+    for time in range(times):
+        products = turn @ (turn @ products) if time else products
+        turn = torch.baddbmm(products, products, products, beta=-4.7750, alpha=2.0315)
+        turn.diagonal(dim1=-2, dim2=-1).add_(3.4445)
+        whole = turn @ whole if time else turn
+    return whole @ tables
+
+
+def optimiser(net, recipe, scheme="data"):
     """One group a layer's weights and one its biases, so that each can have its own rate."""
-    groups = []
+    if scheme != "data" and recipe.update in ("lars", "muon"):
+        raise Misused(f"--update {recipe.update} steps by whole layers, which the scheme {scheme} divides: take the scheme data.")
+    groups, last = [], net.row.layers[-1].name
     for name, parameter in net.named_parameters():
         layer, kind = name.rsplit(".", 1)
         weighs = kind == "weight" and parameter.dim() > 1  # scales and offsets of batch norm do not decay
         groups.append({"params": [parameter], "layer": layer, "bias": kind == "bias",
+                       "hidden": weighs and layer != last and parameter.dim() != 3,  # local layers: a matrix a place
+                       "columns": 1 if len(parameter) % net.row.columns else net.row.columns,
                        "weight_decay": own(dict(recipe.decays), layer, recipe.decay) if weighs else 0.0})
-    return {"2012": Momentum, "nesterov": Nesterov, "lars": Lars}[recipe.update](groups, lr=recipe.rate, momentum=recipe.momentum)
+    rules = {"2012": Momentum, "nesterov": Nesterov, "lars": Lars, "muon": Muon}
+    return rules[recipe.update](groups, lr=recipe.rate, momentum=recipe.momentum)
 
 
 def own(table, layer, otherwise):

@@ -111,7 +111,7 @@ class Loop:
         self.feed, self.chosen_feed = training.feed(device, workers), chosen.share(self.group).feed(device, workers)
         self.net = weights.to_device(AlexNet(config["net"], classes=len(self.split.classes), seed=self.seed), device)
         self.net.join(self.group)
-        self.optimiser = optim.optimiser(self.net, recipe)
+        self.optimiser = optim.optimiser(self.net, recipe, self.group.scheme)
         self.average = optim.Average(self.net) if recipe.averaging else None
         self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
         self.format = augment.number_format(self.net.row, device, self.precision)

@@ -32,11 +32,13 @@ def main(words=None):
     parser.add_argument("--sides", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--warmup", type=float, default=0.2)
+    parser.add_argument("--update", default="nesterov")
     parser.add_argument("--minutes", type=float, help="stop and save after so many")
     asked = parser.parse_args(words)
     keep_memory()
     stop_after(asked.minutes)
-    names = ("epochs", "least_area", "least_side", "full_side", "sides", "batch_size", "rate")
+    names = ("epochs", "least_area", "least_side", "full_side", "sides", "batch_size", "rate", "warmup", "update")
     fields = {name: getattr(asked, name) for name in names}
     words = given({name: value for name, value in fields.items() if value != parser.get_default(name)})[1]
     runs, device = [], pick("auto").type

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from alexnet import nets, optim, recipes
+from alexnet.errors import Misused
 from alexnet.net import AlexNet
 from tests.test_net import narrow, pictures
 
@@ -117,6 +118,51 @@ def test_lars_steps_by_a_share_of_each_layers_length():
                 share, g = 0.001 * w.norm() / (g.norm() + 0.01 * w.norm()), g + 0.01 * w
             torch.testing.assert_close(value.detach(), w + 0.9 * velocity[name] - 2.0 * share * g)
         before = now
+
+
+def test_orthogonal_keeps_the_directions_and_evens_their_lengths():
+    random = torch.Generator().manual_seed(0)
+    for shape in ((2, 24, 100), (1, 60, 20)):
+        table = torch.randn(shape, generator=random, dtype=torch.float64)
+        left, lengths, right = torch.linalg.svd(table, full_matrices=False)
+        along = left.mT @ optim.orthogonal(table) @ right.mT
+        told = along.diagonal(dim1=-2, dim2=-1)
+        torch.testing.assert_close(along, torch.diag_embed(told), rtol=0, atol=1e-9)
+        assert lengths.amax() > 2.5 * lengths.amin() and told.amin() > 0.65 and told.amax() < 1.25
+    assert not optim.orthogonal(torch.zeros(1, 3, 4)).any()
+
+
+def test_muon_turns_hidden_layers_and_leaves_the_rest_to_nesterov():
+    net = AlexNet(narrow(nets.row("tiny64,norm=batch")), classes=5, seed=0)
+    twin = AlexNet(net.row, classes=5, seed=0)
+    made = {update: recipes.recipe("modern", update=update, rate=0.5) for update in ("muon", "nesterov")}
+    rules = [optim.optimiser(net, made["muon"]), optim.optimiser(twin, made["nesterov"])]
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    slopes, momenta = {}, {name: 0.0 for name in before}
+    for step in (1, 2):
+        now = {name: value.detach().clone() for name, value in net.named_parameters()}
+        for (name, value), other in zip(net.named_parameters(), twin.parameters()):
+            slopes[name] = value.grad = torch.randn(value.shape, generator=torch.Generator().manual_seed(step))
+            other.grad = value.grad.clone()
+            momenta[name] = 0.9 * momenta[name] + slopes[name]
+        for rule in rules:
+            rule.step()
+        for (name, value), other in zip(net.named_parameters(), twin.parameters()):
+            if value.dim() == 1 or name.startswith("fc8"):
+                assert torch.equal(value, other), name
+                continue
+            assert value.detach().norm() == pytest.approx(before[name].norm().item(), rel=1e-5)
+            halves = (slopes[name] + 0.9 * momenta[name]).chunk(2)  # of the two columns
+            wanted = torch.cat([optim.orthogonal(half.flatten(1)[None])[0].view_as(half) for half in halves])
+            stepped = now[name] - 0.5 * 0.2 * now[name].norm() * wanted / wanted.norm()
+            torch.testing.assert_close(value.detach(), stepped * now[name].norm() / stepped.norm(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("update", ["lars", "muon"])
+def test_rules_by_layer_want_layers_whole(update):
+    net = AlexNet(narrow(nets.row("tiny64")), classes=5, seed=0)
+    with pytest.raises(Misused, match=f"--update {update} .* the scheme columns divides"):
+        optim.optimiser(net, recipes.recipe("modern", update=update), "columns")
 
 
 def test_smaller_crops_come_first():

@@ -72,6 +72,7 @@ def test_killed_and_resumed_is_uninterrupted(monkeypatch, store, whole, tmp_path
 
 @pytest.mark.parametrize("recipe, net, changes", [
     ("modern", "small32_batchnorm", {"averaging": 0.9, "mixing": 0.4, "least_side": 0.5}),
+    ("modern", "tiny64", {"update": "muon", "averaging": 0.0}),
     ("paper", "tiny64", {"patience": 1}), ("as_run", "tiny64", {})])
 def test_every_recipe_resumes_exactly(monkeypatch, store, pictures, tmp_path, recipe, net, changes):
     if net.startswith("small32"):

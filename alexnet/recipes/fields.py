@@ -28,8 +28,8 @@ class Recipe:
     epochs: int = option(90, "passes over the training pictures; phases stretch with it")
     batch_size: int = option(128, "pictures a step; 0: the largest power of two that the memory holds, the rate scaled with it")
     micro_batch: int = option(0, "pictures that go through the net at once, their gradients added up to a batch's; 0: all")
-    update: Literal["2012", "nesterov", "lars"] = option(
-        "2012", "the paper's rule (rate inside the velocity), Nesterov's, or LARS for large batches")
+    update: Literal["2012", "nesterov", "lars", "muon"] = option(
+        "2012", "the paper's rule (rate inside the velocity), Nesterov's, LARS for large batches, or Muon: orthogonal steps")
     rate: float = option(0.01, "learning rate, or its peak")
     bias_rate: float = option(0.0, "learning rate of biases, constant as in the source; 0: that of the weights")
     momentum: float = option(0.9, "share of the velocity kept a step")
