@@ -1,8 +1,8 @@
 """Time to accuracy: seconds and pictures until the small net first has an error of 80, 70, 60, 55, 50 and 45 % on `tune`, one view,
 everything included: reading, augmentation, each epoch's measuring, saving. Each run has its own seed; an interrupted one goes on,
-and only seconds in which it ran count.
+and only seconds in which it ran count. Of several rates the best after --trial epochs is taken; that is not on the clock.
 
-    python -m benches.to_error STORE OUT --runs 3 --epochs 30 [--row whole64_batchnorm,dropout=0.2] [--minutes 8]
+    python -m benches.to_error STORE OUT --runs 3 --epochs 30 [--row whole64_batchnorm,dropout=0.2] [--rate 0.1 0.2] [--minutes 8]
 """
 
 import argparse
@@ -31,7 +31,8 @@ def main(words=None):
     parser.add_argument("--full-side", type=float, default=0.7)
     parser.add_argument("--sides", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--rate", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--trial", type=int, default=8)
     parser.add_argument("--warmup", type=float, default=0.2)
     parser.add_argument("--update", default="nesterov")
     parser.add_argument("--minutes", type=float, help="stop and save after so many")
@@ -40,14 +41,23 @@ def main(words=None):
     stop_after(asked.minutes)
     names = ("epochs", "least_area", "least_side", "full_side", "sides", "batch_size", "rate", "warmup", "update")
     fields = {name: getattr(asked, name) for name in names}
-    words = given({name: value for name, value in fields.items() if value != parser.get_default(name)})[1]
+    words = given({name: value for name, value in {**fields, "trial": asked.trial}.items() if value != parser.get_default(name)})[1]
+    words = words.translate({ord(letter): None for letter in "[,]"})
     runs, device = [], pick("auto").type
+
+    def run(name, **changes):
+        return train(asked.store, out=asked.out / f"{asked.row}-{name}", recipe="modern", net=asked.row, select="tune", resume=True,
+                     **{**fields, **changes})
+
+    tried = {rate: run(f"rate-{rate:g}", rate=rate, epochs=asked.trial)["val_top1_error"] if asked.rate[1:] else None
+             for rate in asked.rate}
+    fields["rate"] = min(tried, key=tried.get)
     for seed in range(asked.runs):
-        line = train(asked.store, out=asked.out / f"{asked.row}-{asked.epochs}-{seed}", recipe="modern", net=asked.row, seed=seed,
-                     select="tune", resume=True, **fields)
+        line = run(f"{asked.epochs}-{seed}", seed=seed)
         runs.append({"seed": seed, "error": line["val_top1_error"], "seconds": line["seconds"], "images": line["images_seen"],
                      "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}})
         found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row}{words}",
+                 "rate": fields["rate"], "tried": {f"{rate:g}": error for rate, error in tried.items() if error is not None},
                  "runs": len(runs), "marks": {f"{mark:g}": told(runs, f"{mark:g}") for mark in MARKS}, "each": runs,
                  "environment": environment(pick("auto"), command="")}
         replace_file(asked.out / f"to-error-{device}.json", json.dumps(found, indent=1).encode())
