@@ -34,8 +34,8 @@ SMALL32 = small("small32", "the anatomy of 2012 for 32-pixel pictures", (64, 128
 WHOLE64 = replace(SMALL64, name="whole64", title="small64 for whole pictures of 64 pixels", crop=64)
 FINE64 = small("fine64", "whole64 with a conv1 of stride 1: four times the places, half the hidden units", (64, 192, 384, 256, 512),
                crop=64, conv1={"pad": 2})
-QUICK64 = small("quick64", "two thirds of small64, a narrow conv1: the clock's net", (32, 128, 256, 192, 512), crop=56,
-                conv1={"stride": 2, "pad": 2})
+QUICK64 = small("quick64", "two thirds of whole64, a narrow conv1: the clock's net", (32, 128, 256, 192, 512), crop=64,
+                conv1={"stride": 2, "pad": 2})  # maps of 16 and 8: whole tiles of Winograd's form
 TINY64 = small("tiny64", "half as wide as small64 and quick: the demo's net", (32, 96, 192, 128, 256), crop=56,
                conv1={"stride": 2, "pad": 2})
 TINY36 = small("tiny36", "tiny64 for 40-pixel pictures, a third of the work: the experiments' net", (32, 96, 192, 128, 256),
