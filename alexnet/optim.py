@@ -116,12 +116,19 @@ def orthogonal(tables, times=5):
         return orthogonal(tables.mT, times).mT
     tables = tables / (tables.norm(dim=(-2, -1), keepdim=True) + 1e-12)
     products = tables @ tables.mT
-    for time in range(times):
-        products = turn @ (turn @ products) if time else products
-        turn = torch.baddbmm(products, products, products, beta=-4.7750, alpha=2.0315)
-        turn.diagonal(dim1=-2, dim2=-1).add_(3.4445)
-        whole = turn @ whole if time else turn
+    turn = whole = turned(products)
+    for _ in range(times - 1):
+        products = turn @ (turn @ products)
+        turn = turned(products)
+        whole = turn @ whole
     return whole @ tables
+
+
+def turned(products):
+    """3.4445 - 4.775 p + 2.0315 p^2: brings every length from 0 to 1 nearer to 1, small ones by a factor of three."""
+    found = torch.baddbmm(products, products, products, beta=-4.7750, alpha=2.0315)
+    found.diagonal(dim1=-2, dim2=-1).add_(3.4445)
+    return found
 
 
 def optimiser(net, recipe, scheme="data"):
