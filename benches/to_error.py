@@ -7,6 +7,7 @@ and only seconds in which it ran count. Of several rates the best after --trial 
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -43,27 +44,32 @@ def main(words=None):
     fields = {name: getattr(asked, name) for name in names}
     words = given({name: value for name, value in {**fields, "trial": asked.trial}.items() if value != parser.get_default(name)})[1]
     words = words.translate({ord(letter): None for letter in "[,]"})
-    runs, device = [], pick("auto").type
+    device, runs = pick("auto"), {}
 
-    def run(name, **changes):
+    def run(name, on_epoch=None, **changes):
         return train(asked.store, out=asked.out / f"{asked.row}-{name}", recipe="modern", net=asked.row, select="tune", resume=True,
-                     **{**fields, **changes})
+                     on_epoch=on_epoch, **{**fields, **changes})
+
+    def note(seed, line):
+        """After each epoch: a run that is killed has reached what it has reached."""
+        runs[seed] = {"seed": seed, "epochs": line["epoch"], "error": line["val_top1_error"], "seconds": line["seconds"],
+                      "images": line["images_seen"],
+                      "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}}
+        found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row}{words}",
+                 "rate": fields["rate"], "tried": {f"{rate:g}": error for rate, error in tried.items() if error is not None},
+                 "runs": len(runs), "marks": {f"{mark:g}": told(runs.values(), f"{mark:g}") for mark in MARKS},
+                 "each": list(runs.values()), "environment": environment(device, command="")}
+        replace_file(asked.out / f"to-error-{device.type}.json", json.dumps(found, indent=1).encode())
+        return found
 
     tried = {rate: run(f"rate-{rate:g}", rate=rate, epochs=asked.trial)["val_top1_error"] if asked.rate[1:] else None
              for rate in asked.rate}
     fields["rate"] = min(tried, key=tried.get)
     for seed in range(asked.runs):
-        line = run(f"{asked.epochs}-{seed}", seed=seed)
-        runs.append({"seed": seed, "error": line["val_top1_error"], "seconds": line["seconds"], "images": line["images_seen"],
-                     "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}})
-        found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row}{words}",
-                 "rate": fields["rate"], "tried": {f"{rate:g}": error for rate, error in tried.items() if error is not None},
-                 "runs": len(runs), "marks": {f"{mark:g}": told(runs, f"{mark:g}") for mark in MARKS}, "each": runs,
-                 "environment": environment(pick("auto"), command="")}
-        replace_file(asked.out / f"to-error-{device}.json", json.dumps(found, indent=1).encode())
+        found = note(seed, run(f"{asked.epochs}-{seed}", partial(note, seed), seed=seed))
     for mark, one in found["marks"].items():
         when = f"{one['median_seconds']:,.0f} s, {one['median_images']:,.0f} pictures" if one["reached"] else "not reached"
-        print(f"{float(mark):.0%}: {when} ({one['reached']} of {len(runs)} runs)")
+        print(f"{float(mark):.0%}: {when} ({one['reached']} of {found['runs']} runs)")
 
 
 def told(runs, mark):
