@@ -145,6 +145,7 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("gpu-step", "a training step of `paper`, batch 512, on a graphics card, bfloat16, uncompiled", on_card),
     ("to-error-cuda", "from nothing to an error on a twentieth of Tiny-ImageNet's train, held out; everything included, medians",
      reached),
+    ("to-error-cpu", "the same on a CPU, a smaller net, by Muon", reached),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
     ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
