@@ -125,7 +125,7 @@ def orthogonal(tables, times=5):
 
 
 def turned(products):
-    """3.4445 - 4.775 p + 2.0315 p^2: brings every length from 0 to 1 nearer to 1, small ones by a factor of three."""
+    """3.4445 - 4.775 p + 2.0315 p^2: a round makes small lengths 3.4 times as long, those near 1 stay between 0.7 and 1.2."""
     found = torch.baddbmm(products, products, products, beta=-4.7750, alpha=2.0315)
     found.diagonal(dim1=-2, dim2=-1).add_(3.4445)
     return found

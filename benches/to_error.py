@@ -56,15 +56,15 @@ def main(words=None):
                       "images": line["images_seen"],
                       "reached": {mark: where for mark, where in line["reached"].items() if float(mark) in MARKS}}
         found = {"command": f"python -m benches.to_error STORE OUT --runs {asked.runs} --row {asked.row}{words}",
-                 "rate": fields["rate"], "tried": {f"{rate:g}": error for rate, error in tried.items() if error is not None},
+                 "rate": fields["rate"], "tried": {f"{rate:g}": error for rate, error in tried.items()},
                  "runs": len(runs), "marks": {f"{mark:g}": told(runs.values(), f"{mark:g}") for mark in MARKS},
                  "each": list(runs.values()), "environment": environment(device, command="")}
         replace_file(asked.out / f"to-error-{device.type}.json", json.dumps(found, indent=1).encode())
         return found
 
-    tried = {rate: run(f"rate-{rate:g}", rate=rate, epochs=asked.trial)["val_top1_error"] if asked.rate[1:] else None
-             for rate in asked.rate}
-    fields["rate"] = min(tried, key=tried.get)
+    several = asked.rate if asked.rate[1:] else ()
+    tried = {rate: run(f"rate-{rate:g}", rate=rate, epochs=asked.trial)["val_top1_error"] for rate in several}
+    fields["rate"] = min(asked.rate, key=tried.get)
     for seed in range(asked.runs):
         found = note(seed, run(f"{asked.epochs}-{seed}", partial(note, seed), seed=seed))
     for mark, one in found["marks"].items():
