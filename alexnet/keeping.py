@@ -18,8 +18,9 @@ def files(loop):
         "plateau": loop.plateau.state(), "totals": loop.totals.tolist(), "ledger": loop.ledger.state(),
         "log_size": loop.run.log_size(), "environment": loop.environment}
     state = {f"velocity.{name}": velocity for name, velocity in velocities(loop)}
-    if loop.average:
+    if loop.apart:
         state.update({f"net.{name}": value for name, value in loop.net.state_dict().items()})
+    if loop.average:
         state.update({f"average.{i}": value for i, value in enumerate(loop.average.values)})
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     return {"weights.safetensors": weights_file(loop), "state.safetensors": save(state), "loop.json": json.dumps(facts).encode()}
@@ -36,8 +37,9 @@ def put_back(loop, files):
     state = load(files["state.safetensors"])
     own = load(files["weights.safetensors"])
     own.pop("mean")
-    if loop.average:
+    if loop.apart:
         own = {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
+    if loop.average:
         for i, value in enumerate(loop.average.values):
             value.copy_(state[f"average.{i}"])
     loop.net.load_state_dict(own)

@@ -23,6 +23,7 @@ from alexnet.data import augment, order
 from alexnet.device import autocast, compiled, pick, precision, sums
 from alexnet.errors import Diverged, Misused
 from alexnet.evaluate.passes import Member, measure
+from alexnet.evaluate.settling import norms, settle
 from alexnet.ledger import Ledger
 from alexnet.net import AlexNet
 from alexnet.parts import MAY_CHANGE, check, check_resumed, choose_row, dropping, mean_of, parts
@@ -113,6 +114,9 @@ class Loop:
         self.net.join(self.group)
         self.optimiser = optim.optimiser(self.net, recipe, self.group.scheme)
         self.average = optim.Average(self.net) if recipe.averaging else None
+        self.settles = bool(recipe.settling and norms(self.net))
+        self.apart = bool(self.average or self.settles)  # what is measured and kept is a copy
+        self.kept_at = None  # pictures seen by then
         self.mean = mean_of(self.split, self.net.row.crop, recipe.centring).to(device)
         self.format = augment.number_format(self.net.row, device, self.precision)
         self.model = Towers(self.net, self.group) if self.group.scheme != "data" else self.group.wrapped(self.net)
@@ -237,20 +241,28 @@ class Loop:
     # ---- after it: measure, decide -----------------------------------------------------------------------------------
 
     def measured_net(self):
-        """The network that is measured and kept: with averaged weights where the recipe averages."""
-        if not self.average:
+        """The network that is measured and kept: averaged weights and settled statistics, where the recipe has them."""
+        if not self.apart:
             return self.net
-        self.averaged.load_state_dict(self.net.state_dict())
-        self.average.copy_to(self.averaged)
-        return self.averaged
+        if self.images != self.kept_at:
+            self.kept_at = self.images
+            self.kept.load_state_dict(self.net.state_dict())
+            if self.average:
+                self.average.copy_to(self.kept)
+            if self.settles:
+                settle(self.member(self.kept), self.feed, self.recipe.settling)
+        return self.kept
 
     @cached_property
-    def averaged(self):
+    def kept(self):
         return weights.to_device(AlexNet(self.net.row, classes=self.net.classes, seed=0), self.device)
+
+    def member(self, net):
+        return Member(net, self.mean, device=self.device, precision=self.precision)
 
     def measure(self):
         self.join()
-        began, member = time.monotonic(), Member(self.measured_net(), self.mean, device=self.device, precision=self.precision)
+        began, member = time.monotonic(), self.member(self.measured_net())
 
         def tell(count):
             bar.advance(count)

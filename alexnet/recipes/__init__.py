@@ -32,8 +32,8 @@ def modern():
     """A first good recipe of today for the same anatomy: batch norm, one cycle, smoothed labels, averaged weights."""
     return Recipe(
         "modern", nets=("batchnorm", "small64_batchnorm", "small32_batchnorm"), epochs=24, update="nesterov",
-        rate=0.1, warmup=0.2, schedule="one_cycle", smoothing=0.1, averaging=0.998, crop="resized", noise=0.0,
-        centring="colour",
+        rate=0.1, warmup=0.2, schedule="one_cycle", smoothing=0.1, averaging=0.998, settling=2048,
+        crop="resized", noise=0.0, centring="colour",
     )
 
 

@@ -46,6 +46,7 @@ class Recipe:
     warmup: float = option(0.0, "share of training over which the rate rises to its peak")
     smoothing: float = option(0.0, "label smoothing")
     averaging: float = option(0.0, "decay a step of the averaged weights that are measured and kept; 0: none")
+    settling: int = option(0, "plain pictures of train that give batch norm its statistics before it is measured and kept; 0: none")
     crop: Literal["window", "resized", "centre"] = option("window", "a random window, a random part resized, or always the centre")
     least_area: float = option(0.35, "resized crops: smallest share of the picture")
     mixing: float = option(0.0, "mixup: two pictures and their labels in shares drawn from Beta(mixing, mixing); 0: none")
