@@ -21,13 +21,15 @@ INGREDIENTS = {  # what it is called: (2012, today)
     "resized crops": ({"crop": "window"}, {"crop": "resized"}),
     "no colour noise": ({"noise": 0.1}, {"noise": 0.0}),
 }
-STEP = ("batch norm", "one cycle", "Nesterov's update")  # an arm with one of these has its rate chosen again
+STEP = ("batch norm", "one cycle", "Nesterov's update", "Muon's steps")  # an arm with one of these has its rate chosen again
 BEFORE = {"centring": "image", "bias_rate": 0.02}  # of 2012, and no ingredient of its own
 BEYOND = {  # on top of all of them
     "growing crops": {"least_side": 0.57},
     "mixing": {"mixing": 0.2},
     "no dropout": {"net": ",norm=batch,dropout=none"},
     "twice as long": {"longer": 2.0},
+    "statistics of training": {"settling": 0},  # in the place of those of plain pictures
+    "Muon's steps": {"update": "muon", "rate": 0.04},
 }
 ALONE = ("mixing", "twice as long")  # of these, what 2012 can have by itself: growing crops are resized ones
 WHICH = {"name": "ingredients", "facts": {"sentence": "what each later ingredient of a recipe is worth"}, "scales": {

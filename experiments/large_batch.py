@@ -1,5 +1,5 @@
 """Does a batch of 4,096 train as well as one of 256? The same net, pictures and epochs, a sixteenth of the updates: with the rate
-scaled and warmed up, and with LARS. Rates are chosen on `tune`, errors are those of `claims`; half a point is asked for.
+scaled and warmed up, with LARS, and with Muon. Rates are chosen on `tune`, errors are those of `claims`; half a point is asked for.
 
     python -m experiments.large_batch STORE OUT --scale cpu      # STORE: 40 pixels (gpu: 64), tune, claims; killed, it goes on
 """
@@ -21,9 +21,11 @@ def arms(row, small, large):
     net, share = f"{row},norm=batch", large / small
     today = {"recipe": "modern", "micro_batch": PIECE}
     return (Arm(f"{small:,} pictures", net, {**today, "batch_size": small}, rate=0.1),
+            Arm(f"{small:,}, Muon", net, {**today, "batch_size": small, "update": "muon"}, rate=0.1),
             Arm(f"{large:,}, the rate as it is", net, {**today, "batch_size": large}, rate=0.1),
             Arm(f"{large:,}, rate scaled by the root", net, {**today, "batch_size": large}, rate=0.1 * share**0.5),
-            Arm(f"{large:,}, LARS", net, {**today, "batch_size": large, "update": "lars"}, rate=8.0))
+            Arm(f"{large:,}, LARS", net, {**today, "batch_size": large, "update": "lars"}, rate=8.0),
+            Arm(f"{large:,}, Muon", net, {**today, "batch_size": large, "update": "muon"}, rate=0.1 * share**0.5))
 
 
 def run(work):
