@@ -1,6 +1,6 @@
 """Turn a run into the weights that ship: few bytes, measured as they will be read, every condition on the card.
 
-    python -m benches.ship RUN STORE --storage bytes --tune tune [--before RUN...] --note "one sentence"
+    python -m benches.ship RUN STORE --storage bytes --tune tune [--before MODEL...] --note "one sentence"
 
 Writes alexnet/shipped/default.safetensors with the last epoch's weights, which nothing chose. The temperature is fitted on the
 split --tune; errors are those of the stored weights on STORE's val, float32, one view and ten, with what is most confused. A RUN
@@ -18,6 +18,7 @@ import torch
 import alexnet
 from alexnet import nets, recipes, weights
 from alexnet.data.store import open_split, read_card
+from alexnet.ledger import KINDS
 
 STORAGE = {"half": torch.float16, "bytes": torch.int8, "float32": None}
 CONFUSED = 20
@@ -29,16 +30,15 @@ def main(words=None):
     parser.add_argument("store")
     parser.add_argument("--storage", choices=STORAGE, default="half")
     parser.add_argument("--tune", help="the split for the temperature; without it, it stays 1")
-    parser.add_argument("--before", nargs="+", type=Path, default=[], metavar="RUN", help="begun from these, the first first")
+    parser.add_argument("--before", nargs="+", type=Path, default=[], metavar="MODEL", help="begun from these, the first first")
     parser.add_argument("--data", default="Tiny-ImageNet-200, train less tune", help="what the pictures are called")
     parser.add_argument("--note", default="")
     parser.add_argument("--licence", help="of the pictures; the store's own when left out")
     parser.add_argument("--out", type=Path, default=weights.SHIPPED / "default.safetensors")
     given = parser.parse_args(words)
-    file = given.run / "checkpoints" / "last" / "weights.safetensors"
-    net, mean, card = weights.read(file if file.exists() else given.run)
+    net, mean, card = weights.read(of(given.run))
     split, dtype = open_split(given.store, "val"), STORAGE[given.storage]
-    card = {**card, "note": given.note, "storage": given.storage, "before": [stage(run) for run in given.before],
+    card = {**card, "note": given.note, "storage": given.storage, "before": sum(map(stages, given.before), []),
             "row": {**card["row"], "title": nets.row(card["net"]).title},
             "data": {"name": given.data, "images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"],
                      "licence": given.licence or read_card(split.path)["licence"]}}
@@ -64,16 +64,21 @@ def main(words=None):
           + ", ".join(f"{one['top1_error']:.4f} ({one['views']} views)" for one in errors))
 
 
-def stage(run):
-    """A run that another was begun from."""
-    config, where = (json.loads((run / f"{name}.json").read_text()) for name in ("config", "environment"))
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    end = [line for line in lines if line["event"] == "epoch"][-1]
-    usual, kept = vars(recipes.recipe(config["recipe"]["name"])), ("name", "batch_size", "rate")
-    plain = json.loads(json.dumps(usual, default=list))
-    recipe = {key: value for key, value in config["recipe"].items() if key in kept or value != plain.get(key)}
-    return {"net": config["net"], "recipe": recipe, "epochs": end["epoch"], "images": end["images_seen"],
-            "seconds": end["seconds"], "device": where["device_name"]}
+def stages(model):
+    """What another was begun from, by its weights' card: what came before that too, and the training that made it."""
+    card = weights.read(of(model))[2]
+    usual, kept = json.loads(json.dumps(vars(recipes.recipe(card["recipe"]["name"])), default=list)), ("name", "batch_size", "rate")
+    recipe = {key: value for key, value in card["recipe"].items() if key in kept or value != usual.get(key)}
+    spent = {kind: card["ledger"][kind] for kind in KINDS}
+    own = {"net": card["net"], "recipe": recipe, "epochs": card["epoch"], "images": card["ledger"]["images"],
+           "seconds": sum(spent.values()), "device": card["environment"]["device_name"]}
+    return [*card.get("before", ()), own]
+
+
+def of(model):
+    """Of a run the last weights, which nothing chose; or the file itself."""
+    last = model / "checkpoints" / "last" / "weights.safetensors"
+    return last if last.exists() else model
 
 
 if __name__ == "__main__":

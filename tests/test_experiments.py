@@ -57,6 +57,7 @@ def test_what_ships_says_what_it_was_measured_on(run, store, tmp_path):
     card = weights.read_card(out)
     before, = card["before"]
     assert before["epochs"] == card["epoch"] and before["recipe"]["name"] == card["recipe"]["name"] and before["seconds"] > 0
+    assert [stage["epochs"] for stage in ship.stages(out)] == [before["epochs"], card["epoch"]]  # what begins from it says both
     assert set(before["recipe"]) < set(card["recipe"]) and "reached" not in card["ledger"]  # only what is not as usual
     said = repr(alexnet.load(out))
     assert ", then " in said and f"{card['errors'][0]['top1_error']:.1%}" in said and card["net"] in said and "a toy" in said
