@@ -10,6 +10,7 @@ Writes results/default-training.csv and docs/gallery/curves.png; sizes are those
 import csv
 import json
 import sys
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib.ticker import PercentFormatter
@@ -41,8 +42,9 @@ def joined(release, runs, known):
 def drawn(lines, sizes):
     figure = new(9.6, 3.9, layout="constrained")
     left, right = figure.subplots(1, 2)
-    releases = dict.fromkeys(line["release"] for line in lines)
-    for colour, style, release in zip((MUTED, BLUE, ORANGE, GREEN, INK), ("--", "-", "-.", ":", "-"), releases):
+    *earlier, latest = dict.fromkeys(line["release"] for line in lines)
+    looks = *zip(cycle((MUTED, BLUE, ORANGE, GREEN)), cycle(("--", "-", "-.")), earlier), (INK, "-", latest)
+    for colour, style, release in looks:
         own = [line for line in lines if line["release"] == release]
         at, errors = [int(line["images_seen"]) / 1e6 for line in own], [float(line["tune_top1_error"]) for line in own]
         left.plot(at, errors, style, color=colour, linewidth=1.6)
