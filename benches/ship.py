@@ -1,10 +1,11 @@
 """Turn a run into the weights that ship: few bytes, measured as they will be read, every condition on the card.
 
-    python -m benches.ship RUN STORE --storage bytes --tune tune [--before MODEL...] --note "one sentence"
+    python -m benches.ship RUN STORE --storage bytes --tune tune [--before MODEL...] [--halfway MODEL] --note "one sentence"
 
-Writes alexnet/shipped/default.safetensors with the last epoch's weights, which nothing chose. The temperature is fitted on the
-split --tune; errors are those of the stored weights on STORE's val, float32, one view and ten, with what is most confused. A RUN
-that chose on val is said on the card; of the runs that it was begun from, what was done otherwise than the recipe says.
+Writes alexnet/shipped/default.safetensors with the last epoch's weights, which nothing chose, or the mean of them and MODEL's.
+The temperature is fitted on the split --tune; errors are those of the stored weights on STORE's val, float32, one view and ten,
+with what is most confused. A RUN that chose on val is said on the card; of the runs that it was begun from, what was done
+otherwise than the recipe says.
 """
 
 import argparse
@@ -17,11 +18,16 @@ import torch
 
 import alexnet
 from alexnet import nets, recipes, weights
+from alexnet.data.feed import Feed
 from alexnet.data.store import open_split, read_card
+from alexnet.device import pick
+from alexnet.evaluate.passes import Member
+from alexnet.evaluate.settling import settle
 from alexnet.ledger import KINDS
 
 STORAGE = {"half": torch.float16, "bytes": torch.int8, "float32": None}
 CONFUSED = 20
+SETTLING = 4096  # pictures of train
 
 
 def main(words=None):
@@ -31,12 +37,16 @@ def main(words=None):
     parser.add_argument("--storage", choices=STORAGE, default="half")
     parser.add_argument("--tune", help="the split for the temperature; without it, it stays 1")
     parser.add_argument("--before", nargs="+", type=Path, default=[], metavar="MODEL", help="begun from these, the first first")
+    parser.add_argument("--halfway", type=Path, metavar="MODEL", help="the mean of its weights and RUN's, their statistics settled")
     parser.add_argument("--data", default="Tiny-ImageNet-200, train less tune", help="what the pictures are called")
     parser.add_argument("--note", default="")
     parser.add_argument("--licence", help="of the pictures; the store's own when left out")
     parser.add_argument("--out", type=Path, default=weights.SHIPPED / "default.safetensors")
     given = parser.parse_args(words)
     net, mean, card = weights.read(of(given.run))
+    if given.halfway:
+        feed = Feed(open_split(given.store, "train"))
+        halfway(net, weights.read(of(given.halfway))[0], Member(net, mean, device=pick("cpu")), feed)
     split, dtype = open_split(given.store, "val"), STORAGE[given.storage]
     card = {**card, "note": given.note, "storage": given.storage, "before": sum(map(stages, given.before), []),
             "row": {**card["row"], "title": nets.row(card["net"]).title},
@@ -62,6 +72,14 @@ def main(words=None):
     weights.write(given.out, net, mean, {**card, "errors": errors}, dtype=dtype)
     print(f"{given.out.name}: {given.out.stat().st_size:,} bytes, top-1 error "
           + ", ".join(f"{one['top1_error']:.4f} ({one['views']} views)" for one in errors))
+
+
+def halfway(net, other, member, feed):
+    """The net's weights become the mean of its own and the other's, and batch norm's statistics those of the mean."""
+    with torch.no_grad():
+        for one, two in zip(net.parameters(), other.parameters(), strict=True):
+            one.lerp_(two, 0.5)
+    settle(member, feed, SETTLING)
 
 
 def stages(model):

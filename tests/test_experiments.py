@@ -3,9 +3,15 @@
 import json
 
 import pytest
+import torch
 
 import alexnet
-from alexnet import weights
+from alexnet import nets, weights
+from alexnet.data.feed import Feed
+from alexnet.data.store import open_split
+from alexnet.evaluate.passes import Member
+from alexnet.evaluate.settling import settle
+from alexnet.net import AlexNet
 from benches import ship
 from experiments import cnn_star, ingredients, large_batch
 
@@ -68,3 +74,17 @@ def test_what_ships_says_what_it_was_measured_on(run, store, tmp_path):
     again = alexnet.evaluate(out, store=store)
     assert again["top1_error"] == one["top1_error"] and again["log_loss"] == pytest.approx(one["log_loss"])
     assert sum(pair["count"] for pair in card["confused"]) <= 48
+
+
+def test_halfway_is_the_mean_with_statistics_of_its_own(store):
+    one, other = (AlexNet(nets.row("tiny64,norm=batch"), classes=16, seed=seed) for seed in (1, 2))
+    middle, member, feed = (one.conv2.weight + other.conv2.weight) / 2, member_of(one), Feed(open_split(store, "train"))
+    ship.halfway(one, other, member, feed)
+    assert torch.allclose(one.conv2.weight, middle) and not torch.allclose(other.conv2.weight, middle)
+    means = one.norm2.running_mean.clone()
+    settle(member, feed, ship.SETTLING)
+    assert torch.equal(one.norm2.running_mean, means) and means.abs().max() > 0
+
+
+def member_of(net):
+    return Member(net, torch.zeros(3, 1, 1), device=torch.device("cpu"))
