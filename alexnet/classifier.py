@@ -91,7 +91,7 @@ class Classifier:
 
     def square(self, picture_given):
         """Bytes or whatever else to the square that the net was trained on: uint8 (size, size, 3)."""
-        return picture.square(picture_given, self.card["size"])
+        return picture.square(picture_given, self.card["size"], self.card.get("resampling"))
 
     def preprocess(self, pictures):
         """One picture or a list to what `net` takes: float (B, 3, crop, crop), centred on the mean."""

@@ -19,6 +19,7 @@ import torch
 import alexnet
 from alexnet import nets, recipes, weights
 from alexnet.data.feed import Feed
+from alexnet.data.picture import POINTS
 from alexnet.data.store import open_split, read_card
 from alexnet.device import pick
 from alexnet.evaluate.passes import Member
@@ -38,6 +39,7 @@ def main(words=None):
     parser.add_argument("--tune", help="the split for the temperature; without it, it stays 1")
     parser.add_argument("--before", nargs="+", type=Path, default=[], metavar="MODEL", help="begun from these, the first first")
     parser.add_argument("--halfway", type=Path, metavar="MODEL", help="the mean of its weights and RUN's, their statistics settled")
+    parser.add_argument("--points", action="store_true", help="photographs are made small as Tiny-ImageNet was, sharp")
     parser.add_argument("--data", default="Tiny-ImageNet-200, train less tune", help="what the pictures are called")
     parser.add_argument("--note", default="")
     parser.add_argument("--licence", help="of the pictures; the store's own when left out")
@@ -52,6 +54,8 @@ def main(words=None):
             "row": {**card["row"], "title": nets.row(card["net"]).title},
             "data": {"name": given.data, "images": card["data"]["images"], "fingerprint": card["data"]["fingerprint"],
                      "licence": given.licence or read_card(split.path)["licence"]}}
+    if given.points:
+        card["resampling"] = POINTS
     if given.before:
         card.get("ledger", {}).pop("reached", None)  # by others, long before
     if command := card.get("environment", {}).get("command"):  # of the folders only the names: nobody else has the rest

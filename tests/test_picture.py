@@ -300,3 +300,28 @@ def test_many_threads_read_as_one():
         together = list(pool.map(lambda jpeg: picture.square(jpeg, 64), jpegs * 5))
     assert all(np.array_equal(one, alone[at % len(jpegs)]) for at, one in enumerate(together))
     assert 1 <= picture.decoders() <= picture.DECODERS
+
+
+@pytest.mark.parametrize("side, size", [(300, 64), (50, 64), (64, 64), (700, 64)])
+def test_points_are_one_linear_sample_at_the_corner_of_each_cell(side, size):
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side + 40, 3), dtype=np.uint8)
+    found = picture.square(pixels, size, picture.POINTS).astype(int)
+    source, left = pixels.astype(float), 20
+    if side > 6 * size:  # first to six sizes, antialiased
+        whole = Image.fromarray(pixels).resize((6 * size, 6 * size), Image.Resampling.BILINEAR, box=(20, 0, 20 + side, side))
+        source, left, side = np.asarray(whole, float), 0, 6 * size
+    for row, column in ((0, 0), (1, 2), (size // 2, size - 1), (size - 1, size // 3)):
+        y = min(max(row * side / size - 0.5, 0), source.shape[0] - 1)
+        x = min(max(left + column * side / size - 0.5, 0), source.shape[1] - 1)
+        (y0, x0), y1, x1 = (int(y), int(x)), min(int(y) + 1, source.shape[0] - 1), min(int(x) + 1, source.shape[1] - 1)
+        above, below = (source[at, x0] * (1 - x + x0) + source[at, x1] * (x - x0) for at in (y0, y1))
+        assert np.abs(found[row, column] - (above * (1 - y + y0) + below * (y - y0))).max() <= 2.01, (row, column)
+    grey = picture.square(pixels[..., 0], size, picture.POINTS)
+    assert np.array_equal(grey[..., 0], grey[..., 2]) and grey.shape == (size, size, 3)
+
+
+def test_points_of_a_jpeg_begin_from_five_sizes_or_more():
+    jpeg = encoded(photo(1400, 1000), "JPEG")
+    whole = picture.square(Image.open(io.BytesIO(jpeg)).convert("RGB"), 64, picture.POINTS)  # decoded in full, then six sizes
+    assert np.abs(picture.square(jpeg, 64, picture.POINTS).astype(int) - whole).mean() < 12
+    assert not np.array_equal(picture.square(jpeg, 64), whole)

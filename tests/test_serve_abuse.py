@@ -131,7 +131,7 @@ def test_a_picture_that_ends_its_decoders_is_refused(monkeypatch):
             started.clear()
             child.process = process
             with pytest.raises(Problem, match="gave up"):
-                await child.ask(bytes(99), 64, Limits())
+                await child.ask(bytes(99), 64, None, Limits())
             assert len(started) == 1 and child.process is None
 
     asyncio.run(main())

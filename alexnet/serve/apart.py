@@ -21,14 +21,14 @@ def main():
     Image.init()
     warnings.simplefilter("ignore")
     given, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    while len(head := given.read(32)) == 32:
-        length, size, pixels, frames = (int.from_bytes(head[at : at + 8], "little") for at in (0, 8, 16, 24))
-        kind, answer = decode(given.read(length), size, pixels=pixels, frames=frames)
+    while len(head := given.read(40)) == 40:
+        length, size, pixels, frames, points = (int.from_bytes(head[at : at + 8], "little") for at in range(0, 40, 8))
+        kind, answer = decode(given.read(length), size, picture.POINTS if points else None, pixels=pixels, frames=frames)
         answers.write(kind + len(answer).to_bytes(8, "little") + answer)
         answers.flush()
 
 
-def decode(data, size, *, pixels, frames):
+def decode(data, size, resampling, *, pixels, frames):
     try:
         with Image.open(io.BytesIO(data), formats=[one for one in FORMATS if one in Image.OPEN]) as opened:
             width, height = opened.size
@@ -44,7 +44,7 @@ def decode(data, size, *, pixels, frames):
         if not data.startswith(picture.MAGIC):
             return b"R", b"not a picture in a known format"
     try:
-        return b"S", picture.square(data, size).tobytes()
+        return b"S", picture.square(data, size, resampling).tobytes()
     except Refused as refusal:
         return b"R", str(refusal).encode("utf-8", "replace")
     except MemoryError:

@@ -26,21 +26,21 @@ class Decoder:
         self.threads = ThreadPoolExecutor(picture.decoders(), "decode")
         self.children, self.free, self.patient = [Child() for _ in range(CHILDREN)], None, 0
 
-    async def square(self, data, size):
+    async def square(self, data, size, resampling=None):
         """uint8 (size, size, 3), or a Problem."""
         header = lanes.look(data)
         if header.width * header.height > self.limits.pixels:
             raise too_many_pixels(header.width, header.height, self.limits)
         if not header.near:
-            return await self._apart(data, size)
+            return await self._apart(data, size, resampling)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.threads, picture.square, data, size)
+            return await asyncio.get_running_loop().run_in_executor(self.threads, picture.square, data, size, resampling)
         except Refused as refusal:
             raise unreadable(str(refusal)) from None
         except MemoryError:
             raise Problem(503, "there is not enough memory to read this picture now.", reason="memory") from None
 
-    async def _apart(self, data, size):
+    async def _apart(self, data, size, resampling):
         if self.patient >= PATIENT:
             raise Problem(429, "too many unusual pictures are waiting to be read: try again in a second.", reason="apart")
         if self.free is None:  # made where the loop runs
@@ -53,7 +53,7 @@ class Decoder:
         finally:
             self.patient -= 1
         try:
-            kind, answer = await child.ask(data, size, self.limits)
+            kind, answer = await child.ask(data, size, resampling, self.limits)
         finally:
             self.free.put_nowait(child)
         if kind == b"S":
@@ -73,14 +73,14 @@ class Child:
     def __init__(self):
         self.process = None
 
-    async def ask(self, data, size, limits):
+    async def ask(self, data, size, resampling, limits):
         """-> (kind, answer): S a square, R refused, L too large."""
         whole, fresh = False, self.process is None
         try:
             async with asyncio.timeout(limits.decoding + (10 if fresh else 0)):  # Python itself may start slowly
                 if fresh:
                     self.process = await start()
-                head = (len(data), size, limits.pixels, limits.frames)
+                head = (len(data), size, limits.pixels, limits.frames, int(resampling == picture.POINTS))
                 self.process.stdin.write(b"".join(number.to_bytes(8, "little") for number in head))
                 self.process.stdin.write(data)
                 kind = await self.process.stdout.readexactly(1)
@@ -95,7 +95,7 @@ class Child:
         finally:
             if not whole:  # also when whoever asked was cancelled: half an answer must not reach the next
                 await self.end()
-        return await self.ask(data, size, limits)  # it was perhaps ended while it had nothing to do: a new one says
+        return await self.ask(data, size, resampling, limits)  # it was perhaps ended while it had nothing to do: a new one says
 
     async def end(self):
         process, self.process = self.process, None

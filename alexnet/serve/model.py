@@ -40,7 +40,8 @@ def load(settings, counts=None):
 
 class Model:
     def __init__(self, clf, settings, *, index=None, counts=None):
-        self.clf, self.index, self.settings, self.size = clf, index, settings, clf.card["size"]
+        self.clf, self.index, self.settings = clf, index, settings
+        self.size, self.resampling = clf.card["size"], clf.card.get("resampling")
         self.name = Path(settings.model).stem if settings.model else "default"
         self.slow, self.looks = ThreadPoolExecutor(1, "features"), 0
         self.on_batch = counts.batches.observe if counts else lambda count: None

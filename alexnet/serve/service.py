@@ -75,7 +75,7 @@ class Service:
                 loaded.net.expect(1)
                 try:
                     whole = isinstance(one.data, np.ndarray)  # pixels as the net takes them
-                    square = one.data if whole else await self.decoder.square(one.data, loaded.size)
+                    square = one.data if whole else await self.decoder.square(one.data, loaded.size, loaded.resampling)
                     asked = ask(loaded, square, deadline)  # it stands in the queue before it is no longer expected
                 finally:
                     loaded.net.expect(-1)
