@@ -116,7 +116,7 @@ def write_found(path, found):
     from safetensors.numpy import save
 
     made = card(found.row, classes=found.classes, size=found.size, centring="colour" if found.mean.shape[1:] == (1, 1) else "image")
-    kept = ("recipe", "data", "errors", "epoch", "note", "temperature", "unknown_below")
+    kept = ("recipe", "data", "errors", "epoch", "note", "temperature", "unknown_below", "resampling")
     made |= {key: value for key, value in found.facts.items() if key in kept}
     content = save({**found.tensors, "mean": found.mean}, metadata={"card": json.dumps(made)})
     replace_file(Path(path), content)
