@@ -222,3 +222,19 @@ def test_a_class_whose_name_is_no_text_is_kept_and_told_escaped(run, cat, tmp_pa
     found = alexnet.predict(cat, model=tmp_path / "odd.safetensors", out=tmp_path / "odd.jsonl", top=1)
     assert found[0]["top"][0]["name"] == "caf\\xe9" and "caf\\\\xe9" in (tmp_path / "odd.jsonl").read_text()
     assert alexnet.load(tmp_path / "odd.safetensors").classes[0].id == name
+
+
+def test_the_card_says_how_photographs_are_made_small(plain, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
+    usual = alexnet.load(plain).square(pixels)
+    temperature.keep(plain, resampling=picture.POINTS)
+    sharp = alexnet.load(plain).square(pixels)
+    assert np.array_equal(usual, picture.square(pixels, 64)) and np.array_equal(sharp, picture.square(pixels, 64, picture.POINTS))
+    assert not np.array_equal(usual, sharp)
+    alexnet.export(plain, out=tmp_path / "there", to="hub")
+    alexnet.convert(tmp_path / "there", out=tmp_path / "back.safetensors")
+    assert alexnet.load(tmp_path / "back.safetensors").card["resampling"] == picture.POINTS
+
+
+def test_what_ships_asks_for_the_sharpness_it_was_taught_with():
+    assert alexnet.load().card["resampling"] == picture.POINTS
