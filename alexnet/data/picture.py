@@ -53,7 +53,7 @@ class Decoded(NamedTuple):
     turn: Image.Transpose | None = None
 
 
-def square(data, size, resampling=RESAMPLING):
+def square(data, size, resampling=None):
     """Bytes, path, PIL picture or uint8 array -> uint8 (size, size, 3); Refused, with the reason alone, when it cannot
     be read. resampling: of a weights file's card; POINTS for nets that were taught with pictures made so."""
     points = resampling == POINTS
