@@ -65,13 +65,13 @@ def own(path):
         return stored.card, stored.arrays()
 
 
-def card(row, *, classes, size, centring, **facts):
-    """What every weights file says of itself; facts: recipe, data, errors, epoch, note, temperature."""
+def card(row, *, classes, size, centring, resampling=None, **facts):
+    """What every weights file says of itself; facts: recipe, data, errors, epoch, note, temperature. resampling: of its store."""
     from alexnet.data.picture import RESAMPLING
 
     known = {"recipe": {}, "data": {}, "errors": [], "epoch": 0, "note": "", "temperature": 1.0}
     return {"format": FORMAT, "net": row.name, "row": row.spec(), "classes": [list(c) for c in classes], "size": size,
-            "crop": row.crop, "resampling": RESAMPLING, "centring": centring, **known, **facts}
+            "crop": row.crop, "resampling": resampling or RESAMPLING, "centring": centring, **known, **facts}
 
 
 def stage(one):

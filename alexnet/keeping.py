@@ -70,7 +70,7 @@ def weights_file(loop):
     measured = {"split": loop.chosen.name, "fingerprint": loop.chosen.fingerprint, "views": 1, "precision": loop.precision,
                 "selected_on": True}
     errors = {key: line[f"val_{key}"] for key in ("top1_error", "top5_error")} if line else {}
-    card = weights.card(net, classes=split.classes, size=split.size, centring=loop.recipe.centring,
+    card = weights.card(net, classes=split.classes, size=split.size, centring=loop.recipe.centring, resampling=split.resampling,
                         recipe=loop.config["recipe"], epoch=line.get("epoch", 0),
                         data={"store": str(split.path), "fingerprint": split.fingerprint, "images": len(loop.feed)},
                         errors=[{**measured, **errors, "images": line["val_images"]}] if errors else [],

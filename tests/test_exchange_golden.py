@@ -63,15 +63,17 @@ GOLDEN = {  # name -> (bytes, how far a probability of the graph may be from pre
 }
 
 
-@pytest.fixture(scope="module")
-def golden(tmp_path_factory):
-    """(folder of pictures, store of them, model, its raw-picture graph)."""
+@pytest.fixture(scope="module", params=["antialiased", "points"])
+def golden(request, tmp_path_factory):
+    """(folder of pictures, store of them, model, its raw-picture graph), for both ways to the square."""
     folder = tmp_path_factory.mktemp("golden")
     (folder / "pictures" / "val" / "n0000").mkdir(parents=True)
     for name, (make, _) in GOLDEN.items():
         (folder / "pictures" / "val" / "n0000" / f"{name}.png").write_bytes(make())
-    alexnet.prepare(str(folder / "pictures"), str(folder / "store"), size=SIZE, workers=1)
-    model = made(folder / "model.safetensors", "small64", classes=7, size=SIZE)
+    alexnet.prepare(str(folder / "pictures"), str(folder / "store"), size=SIZE, workers=1, resampling=request.param)
+    resampling = open_split(folder / "store", "val").resampling
+    assert (resampling == picture.POINTS) == (request.param == "points")
+    model = made(folder / "model.safetensors", "small64", classes=7, size=SIZE, resampling=resampling)
     graph = alexnet.export(str(model), str(folder / "model.onnx"))[0]["file"]
     return folder, open_split(folder / "store", "val"), model, graph
 
@@ -126,8 +128,9 @@ def in_order(ranked):
     return np.array([one["probability"] for one in sorted(ranked, key=lambda one: one["index"])])
 
 
-def test_the_square_of_the_graph_is_ours_to_a_level(golden):
-    """The resizing alone, pixel by pixel: the same step as Pillow's, rounded where it rounds."""
+@pytest.mark.parametrize("resampling", [None, picture.POINTS])
+def test_the_square_of_the_graph_is_ours_to_a_level(resampling):
+    """The resizing alone, pixel by pixel: Pillow's step, rounded where it rounds; points alone to the bit."""
     from onnx import TensorProto, helper
 
     from alexnet.exchange import raw
@@ -135,7 +138,7 @@ def test_the_square_of_the_graph_is_ours_to_a_level(golden):
 
     made_here = _Graph.__new__(_Graph)
     made_here.nodes, made_here.constants = [], []
-    out = raw.square(made_here, "picture", SIZE)
+    out = raw.square(made_here, "picture", SIZE, points=resampling is not None)
     whole = helper.make_graph(
         made_here.nodes,
         "square",
@@ -157,6 +160,10 @@ def test_the_square_of_the_graph_is_ours_to_a_level(golden):
         (257, 256),
         (512, 512),
         (128, 999),
+        (384, 400),
+        (385, 385),
+        (96, 64),
+        (64, 40),
     ):
         given = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
         side = min(width, height)
@@ -166,6 +173,10 @@ def test_the_square_of_the_graph_is_ours_to_a_level(golden):
             Image.fromarray(given).resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box)
         )  # columns first, mostly
         found = running.run(None, {"picture": given})[0][0].transpose(1, 2, 0)
+        if resampling:
+            far = np.abs(found - picture.square(given, SIZE, resampling).astype(np.float32))
+            assert far.max() <= (side > 6 * SIZE) and (far > 0).mean() < 0.03, (width, height, far.max(), (far > 0).mean())
+            continue
         for name, square, share in (("Pillow", pillow, 0.4), ("ours", picture.square(given, SIZE), 0.03)):
             far = np.abs(found - square.astype(np.float32))
             if name == "Pillow" or picture.RESAMPLER != "Pillow":

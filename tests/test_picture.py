@@ -156,6 +156,9 @@ def test_exif_orientation(kind, value):
     for size in (8, 24, 32):  # decoded at 1/2, and in full; the right size on one side
         small = Image.fromarray(picture.square(encoded(photo(48, 32), kind), size))
         assert np.array_equal(picture.square(data, size), small.transpose(picture.TURNS[value]) if value > 1 else small)
+        if kind == "PNG":  # points know left from right: of the upright picture
+            sharp = picture.square(np.asarray(expected), size, picture.POINTS)
+            assert np.array_equal(picture.square(data, size, picture.POINTS), sharp)
 
 
 def test_orientation_six_is_a_quarter_turn_clockwise():

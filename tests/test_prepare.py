@@ -239,6 +239,20 @@ def test_another_resampling_is_never_taken_for_this_one(source, tmp_path, monkey
     assert "otherwise" not in capsys.readouterr().err
 
 
+def test_points_are_what_the_net_that_ships_was_taught_with(source, tmp_path):
+    prepare.prepare(source, tmp_path / "usual", size=12, workers=1)
+    prepare.prepare(source, tmp_path / "sharp", size=12, workers=1, resampling="points")
+    usual, sharp = (store.open_split(tmp_path / name, "val") for name in ("usual", "sharp"))
+    assert usual.resampling == picture.RESAMPLING and sharp.resampling == picture.POINTS
+    for at, name in enumerate(sharp.names):
+        assert np.array_equal(sharp.pictures([at])[0], picture.square(source / name, 12, picture.POINTS)), name
+    assert not np.array_equal(sharp.pictures([0]), usual.pictures([0]))
+    with pytest.raises(Refused, match="from other pictures or settings"):
+        prepare.prepare(source, tmp_path / "usual", size=12, workers=1, resampling="points")
+    with pytest.raises(Misused, match="points"):
+        prepare.prepare(source, tmp_path / "other", size=12, resampling="point")
+
+
 def test_nothing_readable_and_no_room(tmp_path, monkeypatch):
     (tmp_path / "source/a").mkdir(parents=True)
     (tmp_path / "source/a/1.jpg").write_bytes(b"")

@@ -11,6 +11,7 @@ import torch
 
 import alexnet
 from alexnet import cards, classifier, cli, features, nets, transfer, weights
+from alexnet.data import picture
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 from alexnet.evaluate import temperature
@@ -105,6 +106,18 @@ def test_the_last_layer_is_the_probe_on_the_backbones_features(own, run):
     np.testing.assert_allclose(clf.probabilities(squares), expected, atol=2e-4)
     kept = np.load(top / "run" / "features" / "train.npy")
     np.testing.assert_allclose(kept[:20], features.of_split(backbone, part, positions=np.arange(20)), atol=1e-4)
+
+
+def test_pictures_become_squares_as_the_backbone_s_did(own, run, tmp_path):
+    """The card says how: the store that transfer makes, the model that comes of it and its use follow."""
+    net, mean, card = weights.read(run)
+    sharp = tmp_path / "sharp.safetensors"
+    weights.write(sharp, net, mean, card | {"resampling": picture.POINTS})
+    top, out = own[0], tmp_path / "out"
+    transfer.transfer(str(top / "pictures"), out=str(out), from_=str(sharp), probe_only=True, holdout=0.25)
+    part, clf = open_split(out / "store", "val"), alexnet.load(out)
+    assert part.resampling == clf.card["resampling"] == picture.POINTS != cards.read_card(top / "run")["resampling"]
+    assert all(np.array_equal(part.pictures([at])[0], clf.square(top / "pictures" / name)) for at, name in enumerate(part.names))
 
 
 def test_unknown_is_what_is_below_the_threshold(own):

@@ -75,7 +75,7 @@ def _read(entry, plan):
         data, stamp = sources.read(entry)
     except OSError as error:
         raise Refused(picture.unread(error)) from None
-    pixels = picture.native(data, plan.size) if plan.native else picture.square(data, plan.size)
+    pixels = picture.native(data, plan.size) if plan.native else picture.square(data, plan.size, plan.resampling)
     return data, pixels, stamp
 
 
@@ -138,7 +138,7 @@ def part_path(number, plan):
 
 def key(entries, plan):
     """What decides the bytes of a shard, files' contents apart."""
-    facts = [stores.FORMAT, plan.size, plan.native, plan.encoding, encoder_name(plan.encoding), picture.RESAMPLING]
+    facts = [stores.FORMAT, plan.size, plan.native, plan.encoding, encoder_name(plan.encoding), plan.resampling]
     facts += ["verbatim"] if plan.verbatim else []
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     for entry in entries:
@@ -210,7 +210,7 @@ def finish(source, shards, plan, whole, left_out=()):
         "native": plan.native,
         "encoding": plan.encoding,
         "encoder": encoder_name(plan.encoding),
-        "resampling": "none" if plan.native else picture.RESAMPLING,
+        "resampling": "none" if plan.native else plan.resampling,
         "source": {"kind": source.kind, "name": os.path.basename(source.path), "notes": source.notes},
         "licence": source.licence,
         "colour": colour(sums, products, count),

@@ -42,6 +42,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = [TURNS[tag] for tag in (5, 6, 7, 8)]
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
 
 
@@ -59,6 +60,9 @@ def square(data, size, resampling=None):
     points = resampling == POINTS
     pixels, (divisor, source), turn = _decode(data, 2 * size if points else size)
     width, height = source or _size(pixels)
+    if points and turn is not None:  # a cell's corner is another one once the picture is turned
+        width, height = (height, width) if turn in SIDEWAYS else (width, height)
+        pixels, turn = np.asarray(Image.fromarray(np.asarray(pixels)).transpose(turn)), None
     if (width, height) != (size, size):
         side = min(width, height)
         box = [one / divisor for one in ((width - side) / 2, (height - side) / 2, side)]

@@ -21,6 +21,7 @@ from alexnet.errors import Misused, Refused, nearest
 from alexnet.progress import Progress, say
 
 UNPACKED = "unpacked"  # in the store's folder while it is made, for sources that cannot be read in place
+RESAMPLINGS = ("antialiased", "points")
 NAMED = 5  # refused pictures told on stderr, and as many that were left out; refused.jsonl has them all
 
 
@@ -32,6 +33,11 @@ class Plan(NamedTuple):
     native: bool
     encoding: str
     verbatim: bool = False  # the JPEG streams of a store, as they are
+    points: bool = False
+
+    @property
+    def resampling(self):
+        return picture.POINTS if self.points else picture.RESAMPLING
 
 
 def prepare(
@@ -41,6 +47,9 @@ def prepare(
     size: Annotated[str | None, "side of the squares in pixels (256 when left out), or native: squares of one size already"] = None,
     encoding: Annotated[
         Literal["raw", "jpeg"] | None, "raw (when left out), or jpeg: quality 95, a fifth of the space, and longer to read"
+    ] = None,
+    resampling: Annotated[
+        Literal["antialiased", "points"] | None, "points: one sample a cell, as Tiny-ImageNet was made: for the net that ships"
     ] = None,
     split: Annotated[str | None, "only this split of the source; without it, every one found"] = None,
     holdout: Annotated[
@@ -64,12 +73,15 @@ def prepare(
     side, encoding = _side((found.size or 256) if size is None else size), encoding or found.encoding or "raw"
     if encoding not in packing.SUFFIX:
         raise Misused(f"{encoding!r} is no encoding: {nearest(encoding, packing.SUFFIX)}")
+    if resampling not in (None, *RESAMPLINGS):
+        raise Misused(f"{resampling!r} is no resampling: {nearest(resampling, RESAMPLINGS)}")
     store = os.path.abspath(os.fspath(store))
     _check_places(found.path, store)
     wanted = _wanted(found, split)
     if dry_run:
         return _recognised(found, wanted, store, side, encoding)
-    options = {"size": size, "encoding": encoding, "split": split, "holdout": holdout, "group": group, "merge": merge}
+    options = {"size": size, "encoding": encoding, "resampling": resampling, "split": split, "holdout": holdout, "group": group,
+               "merge": merge}
     command = shlex.join(["alexnet", "prepare", os.fspath(source), store] + [
         word for name, value in options.items() if value for word in (f"--{name}", str(value))])
     report, read, card, known, unpacked = {}, 0, {}, None, os.path.join(store, UNPACKED)
@@ -81,8 +93,8 @@ def prepare(
         if name in shares:
             training = stores.open_split(store, "train")
             known = sides.marks(training) if known is None else known
-            entries, left_out = sides.apart(training, known, entries, card["size"])
-        plan = _plan(store, name, entries, side, encoding, found)
+            entries, left_out = sides.apart(training, known, entries)
+        plan = _plan(store, name, entries, side, encoding, found)._replace(points=resampling == "points")
         card, newly = _prepare_split(found, entries, plan, command, workers, left_out)
         unread, alike = _tell_refused(plan.folder)
         report[name] = {"images": card["images"], "refused": len(unread), "classes": len(card["classes"])}
@@ -242,7 +254,7 @@ def _check_siblings(store, split, plan, classes):
                 f"{store} has a split {other} of other classes "
                 f"({len(card['classes']):,} there, {len(classes):,} here): choose another STORE."
             )
-        resampling = "none" if plan.native else picture.RESAMPLING
+        resampling = "none" if plan.native else plan.resampling
         if other != split and card["resampling"] != resampling:
             say(f"note: {os.path.join(store, other)} was made otherwise ({card['resampling']}; now: {resampling}): "
                 "they differ by a rounding here and there, and are equal once both are prepared again.")

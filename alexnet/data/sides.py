@@ -89,14 +89,14 @@ def marks(training):
         return np.concatenate(list(threads.map(some, range(0, len(training), BLOCK))))
 
 
-def apart(training, known, entries, size):
+def apart(training, known, entries):
     """known: the training pictures' marks. -> (entries that resemble none of them, [{"path", "reason"}, ...] of those that do).
     One that cannot be read stays: it is refused, with its reason, where it is packed."""
     def some(first):
         squares, places = [], []
         for position, entry in enumerate(entries[first : first + BLOCK], first):
             try:
-                squares.append(picture.square(sources.read(entry)[0], size))
+                squares.append(picture.square(sources.read(entry)[0], training.size, training.resampling))
                 places.append(position)
             except (Refused, OSError):
                 continue

@@ -93,6 +93,11 @@ class Split:
         return refusals(self.path)
 
     @property
+    def resampling(self):
+        """How its pictures were made small, for a weights file's card and `picture.square`; None where they were not."""
+        return None if self.card["resampling"] == "none" else self.card["resampling"]
+
+    @property
     def refused(self):
         return len(self.refusals[0])
 

@@ -32,6 +32,7 @@ class Weights(NamedTuple):
     size: int  # side of a stored picture
     classes: int
     temperature: float = 1.0
+    points: bool = False  # raw pictures become squares as picture.POINTS has it
 
 
 def model(weights, *, bare=False, raw=False, ranges=None, watched=False, norm="band", apart=None):
@@ -126,7 +127,7 @@ class _Graph:
             given, x = helper.make_tensor_value_info("batch", TensorProto.FLOAT, ["B", 3, crop, crop]), "batch"
         elif raw:
             given = helper.make_tensor_value_info("picture", TensorProto.UINT8, ["H", "W", 3])
-            x = self.cut(square(self, "picture", size), [2, 3])
+            x = self.cut(square(self, "picture", size, points=self.weights.points), [2, 3])
         else:
             given, x = helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["B", size, size, 3]), self.centred("pictures")
         answer, x = ("logits" if bare else "probabilities"), self.layers(x)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet.data.picture import POINTS
 from alexnet.errors import Refused
 from alexnet.exchange import graph
 from alexnet.exchange.backends import OnnxRuntime, OpenVino
@@ -14,7 +15,7 @@ from alexnet.rundir import replace_file
 
 def weights_of(found):
     return graph.Weights(found.row, found.tensors, np.asarray(found.mean, np.float32), found.size, len(found.classes),
-                         found.facts.get("temperature", 1.0))
+                         found.facts.get("temperature", 1.0), found.facts.get("resampling") == POINTS)
 
 
 def model(found, *, tensor=False):

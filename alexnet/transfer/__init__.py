@@ -16,6 +16,7 @@ import numpy as np
 from alexnet import cards, classifier, features, nets, rundir, weights
 from alexnet.data import sources
 from alexnet.data import store as stores
+from alexnet.data.picture import POINTS
 from alexnet.data.prepare import prepare
 from alexnet.errors import Diverged, Misused, Refused
 from alexnet.evaluate import evaluate
@@ -51,7 +52,7 @@ def transfer(
              "weights": backbone and backbone.digest, "probe_only": probe_only, "holdout": holdout,
              "group": group, "epochs": epochs, "net": net, "seed": seed}
     _enter(out, asked)
-    store, tune = _store(folder, out, backbone.card["size"] if backbone else 64, holdout, group)
+    store, tune = _store(folder, out, backbone and backbone.card, holdout, group)
     rundir.RunDir(out).write("config.json", {"transfer": asked, **rundir.RunDir(out).place_of(store)})
     parts = {name: stores.open_split(store, name) for name in ("train", tune, "val")}
     _check(parts["train"])
@@ -92,8 +93,8 @@ def _enter(out, asked):
     run.write("config.json", {"transfer": asked})
 
 
-def _store(folder, out, size, holdout, group):
-    """-> (the store, the split for choices): one that is given as it is, else made of the folder."""
+def _store(folder, out, backbone, holdout, group):
+    """-> (the store, the split for choices): one given as it is, else made of the folder as the backbone's pictures were."""
     if names := stores.splits(folder):
         if missing := {"train", "val"} - set(names):
             raise Refused(f"the store {folder} has no {' and no '.join(sorted(missing))}: prepare the pictures with --holdout "
@@ -102,15 +103,16 @@ def _store(folder, out, size, holdout, group):
             say(f"{folder} has no split `tune`: choices are made on val, and the error reported leans a little to the good side.")
         return str(folder), "tune" if "tune" in names else "val"
     own = "val" in sources.recognise(folder).splits
-    store = str(out / "store")
+    store, known = str(out / "store"), backbone or {}
+    how = {"size": known.get("size", 64), "resampling": "points" if known.get("resampling") == POINTS else None, "group": group}
     shares = f"tune={TUNE}" + ("" if own else f",val={holdout:g}")
     try:
-        prepare(str(folder), store, size=size, holdout=shares, group=group)
+        prepare(str(folder), store, holdout=shares, **how)
     except Refused as error:
         if "leaves tune without any" not in str(error) or own:
             raise
         say("there are too few pictures to hold some out for choices beside those reported on: val serves for both.")
-        prepare(str(folder), store, size=size, holdout=f"val={holdout:g}", group=group)
+        prepare(str(folder), store, holdout=f"val={holdout:g}", **how)
         return store, "val"
     return store, "tune"
 
@@ -185,7 +187,8 @@ def _write_probe(out, clf, best, part, error):
            f"{last}.weight": torch.from_numpy(best.weight), f"{last}.bias": torch.from_numpy(best.bias)}
     net.load_state_dict(own)
     before = clf.card
-    card = weights.card(net, classes=part.classes, size=before["size"], centring=before["centring"], errors=[error],
+    card = weights.card(net, classes=part.classes, size=before["size"], centring=before["centring"],
+                        resampling=part.resampling, errors=[error],
                         recipe={"name": "linear probe", "backbone": before.get("net"), "of": before.get("recipe", {}).get("name")},
                         data=_data(part, before), note=f"a linear probe on {clf.last_hidden} of {before['net']}")
     rundir.RunDir(out).save("best", {"weights.safetensors": weights.pack(net, clf.member.mean.cpu(), card), "loop.json": b"{}"})
