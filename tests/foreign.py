@@ -61,4 +61,4 @@ def same(one, two):
     assert torch.equal(mean_a, mean_b) and mean_a.dtype == mean_b.dtype
     for key in ("classes", "size", "crop", "temperature", "centring"):
         assert card_a[key] == card_b[key], key
-    assert card_a.get("unknown_below") == card_b.get("unknown_below")
+    assert all(card_a.get(key) == card_b.get(key) for key in ("unknown_below", "resampling"))

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 import alexnet
 from alexnet import cards, weights
+from alexnet.data.picture import POINTS
 from alexnet.errors import Misused, Refused
 from alexnet.exchange import ilsvrc, torchvision
 from tests.foreign import kernels, made, probabilities, same, square
@@ -81,7 +82,7 @@ def test_ours_to_torchvision_and_back(tmp_path, mean, out):
 
 @pytest.mark.parametrize("row", ["single_tower", "as_run", "batchnorm"])
 def test_a_hub_folder_comes_back(tmp_path, row):
-    path = made(tmp_path / "ours.safetensors", row, unknown_below=0.3)
+    path = made(tmp_path / "ours.safetensors", row, unknown_below=0.3, resampling=POINTS)
     one = alexnet.export(str(path), str(tmp_path / "hub"), to="hub")[0]
     config = json.loads((tmp_path / "hub" / "config.json").read_text())
     assert config["num_classes"] == 7 and config["label_names"][0] == "n0000" and config["label_descriptions"]["n0001"] == "thing 1"

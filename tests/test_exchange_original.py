@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 import alexnet
 from alexnet import nets, weights
+from alexnet.data.picture import POINTS
 from alexnet.exchange import original
 from alexnet.exchange.chains import of_row
 from alexnet.exchange.found import widened
@@ -102,7 +103,8 @@ def test_a_checkpoint_of_net_145_comes_in(form, tmp_path):
     ],
 )
 def test_ours_to_2012_and_back(row, tmp_path):
-    path = made(tmp_path / "ours.safetensors", row, mean="image" if row != "half" else "colour", unknown_below=0.3)
+    mean = "image" if row != "half" else "colour"
+    path = made(tmp_path / "ours.safetensors", row, mean=mean, unknown_below=0.3, resampling=POINTS)
     one = alexnet.export(str(path), str(tmp_path / "1.1"), to="original")[0]
     answer = alexnet.convert(one["file"], str(tmp_path / "again.safetensors"))
     same(path, tmp_path / "again.safetensors")

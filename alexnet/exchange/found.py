@@ -17,7 +17,7 @@ from alexnet.rundir import replace_file
 
 WEIGHTED = (Conv, Local, Dense)
 FREE = {"std", "bias", "maps", "units", "dropout", "name"}  # fields that do not change what is computed, or that widen() settles
-JUDGED = ("temperature", "unknown_below")
+JUDGED = ("temperature", "unknown_below", "resampling")
 
 
 class Found(NamedTuple):
@@ -129,7 +129,7 @@ def beside(path):
 
 
 def judged(facts):
-    """What of a card, or of what stands beside a file, an answer is judged by."""
+    """What of a card, or of what stands beside a file, an answer depends on besides the weights."""
     return {key: facts[key] for key in JUDGED if key in facts}
 
 

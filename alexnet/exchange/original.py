@@ -230,7 +230,7 @@ def read_meta(path):
     if pca := _get(content, "color_pca"):
         stdevs, vectors = (np.asarray(one.array(), np.float64) for one in pca)
         found["colour"] = {"stdevs": stdevs.reshape(-1).tolist(), "vectors": vectors.tolist()}
-    found |= {key: float(value) for key in JUDGED if (value := _get(content, key)) is not None}
+    found |= {key: (_label if key == "resampling" else float)(value) for key in JUDGED if (value := _get(content, key)) is not None}
     if names := _get(content, "label_names"):
         found["classes"] = known([_label(one) for one in names], [_label(one) for one in _get(content, "label_ids") or ()])
     return found
