@@ -29,6 +29,7 @@ ENOUGH = 2.5  # a JPEG is decoded at the smallest scale that still has so many t
 RESAMPLER = "cykooz-resizer" if importlib.util.find_spec("cykooz_resizer") else "Pillow"
 RESAMPLING = f"central square in one antialiased bilinear step, of a JPEG from 1/2, 1/4 or 1/8 with {ENOUGH:g} sizes ({RESAMPLER})"
 POINTS = "central square, at most six sizes, one linear sample at the corner of each cell: as Tiny-ImageNet was made"
+MOST = 6  # sizes that points are sampled from
 DECODERS = 8  # the step takes an eighth of the time of a photograph
 PIXEL_LIMIT = 178_956_970  # Pillow itself opens nothing larger; beyond it a few kB can ask for gigabytes
 
@@ -110,8 +111,8 @@ def _resample(pixels, box, size):
 
 def _sample(pixels, box, size):
     """POINTS: sharp, with the aliases that nets of such pictures know."""
-    if box[2] > 6 * size:
-        pixels, box = _resample(pixels, box, 6 * size), (0, 0, 6 * size)
+    if box[2] > MOST * size:
+        pixels, box = _resample(pixels, box, MOST * size), (0, 0, MOST * size)
     left, top, side = box
     pixels = np.asarray(pixels)
     for axis, start in enumerate((top, left)):

@@ -5,8 +5,9 @@ linear sample a cell, behind that step to six sizes where the picture is larger.
 
 import numpy as np
 
+from alexnet.data.picture import MOST
+
 DOUBLE, FLOAT, INT64 = 11, 1, 7  # ONNX's numbers for kinds
-MANY = 6  # sizes at most that points are sampled from
 
 
 def square(graph, x, size, *, points=False):
@@ -23,13 +24,13 @@ def square(graph, x, size, *, points=False):
     x = graph.add("Slice", x, starts, stops, graph.constant(np.array([0, 1], np.int64)))  # what the square can see
     x = graph.add("Cast", graph.add("Transpose", x, perm=[2, 0, 1]), to=FLOAT)  # (3, h, w)
     down, right = (graph.add("Cast", step[2], to=FLOAT) for step in steps)
-    x = whole(graph, graph.add("MatMul", down, x))  # (3, size, w): the rows first, as cykooz-resizer does
-    x = whole(graph, graph.add("MatMul", x, graph.add("Transpose", right, perm=[1, 0])))  # (3, size, size)
+    x = whole(graph, graph.add("MatMul", down, x))  # the rows first, as cykooz-resizer does
+    x = whole(graph, graph.add("MatMul", x, graph.add("Transpose", right, perm=[1, 0])))
     if points:
         x = graph.add("MatMul", samples[0], graph.add("Cast", x, to=DOUBLE))
         x = graph.add("MatMul", x, graph.add("Transpose", samples[1], perm=[1, 0]))
         x = graph.add("Cast", graph.add("Round", x), to=FLOAT)
-    return graph.add("Unsqueeze", x, graph.constant(np.array([0], np.int64)))
+    return _vector(graph, x)  # (1, 3, size, size)
 
 
 def across(graph, length, side, size):
@@ -54,7 +55,7 @@ def triangles(graph, length, left, side, scale, places):
 def points_across(graph, length, side, size):
     """What `across` gives, to six sizes where the square is larger, else pixel for pixel; and of what comes out: its length, where
     the square begins in it, and the square's side."""
-    most = _number(graph, MANY * size)
+    most = _number(graph, MOST * size)
     larger = graph.add("Greater", side, most)
     left = graph.add("Mul", graph.add("Sub", length, side), _number(graph, 0.5))
     near = graph.add("Max", graph.add("Sub", graph.add("Floor", left), _number(graph, 1)), _number(graph, 0))
