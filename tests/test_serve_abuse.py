@@ -26,7 +26,6 @@ from tests.test_serve_life import Slow, started
 pytest.importorskip("fastapi")
 
 from alexnet import classifier  # noqa: E402
-from alexnet.data import picture  # noqa: E402
 from alexnet.serve import decoding, model  # noqa: E402
 from alexnet.serve.problems import Problem  # noqa: E402
 from alexnet.serve.settings import Limits  # noqa: E402
@@ -399,22 +398,3 @@ def test_no_picture_is_kept(served, good, tmp_path):
     Image.open(io.BytesIO(good))
     on[0] = False
     assert [name for name in opened if "cat" in str(name) or str(name).startswith(("/tmp", str(tmp_path)))] == []
-
-
-def test_the_cards_resampling_reaches_both_decoders():
-    """Near ones in threads, odd ones in a child: sampled as whoever asks the net without the service does."""
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
-
-    async def main():
-        decoder = decoding.Decoder(Limits())
-        try:
-            for kind in ("PNG", "TIFF"):
-                file = io.BytesIO()
-                Image.fromarray(pixels).save(file, kind)
-                for resampling in (None, picture.POINTS):
-                    found = await decoder.square(file.getvalue(), 64, resampling)
-                    assert np.array_equal(found, picture.square(pixels, 64, resampling)), (kind, resampling)
-        finally:
-            await decoder.close()
-
-    asyncio.run(main())

@@ -4,6 +4,7 @@ ends with nothing lost; the Open Inference Protocol; and what a client may do to
 import asyncio
 import base64
 import concurrent.futures
+import io
 import json
 import os
 import re
@@ -17,13 +18,15 @@ import time
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet import classifier
 from tests.serving import raw, running, settings
 
 pytest.importorskip("fastapi")
 
-from alexnet.serve import batching, bodies, model  # noqa: E402
+from alexnet.data import picture  # noqa: E402
+from alexnet.serve import batching, bodies, decoding, model  # noqa: E402
 from alexnet.serve.problems import Problem  # noqa: E402
 from alexnet.serve.settings import Limits  # noqa: E402
 
@@ -317,3 +320,22 @@ def test_room_is_taken_as_bytes_arrive():
         assert refused.value.status == 429 and refused.value.headers["Retry-After"] == "1"
         two(4)
     assert room_of.held == 0
+
+
+def test_the_cards_resampling_reaches_both_decoders():
+    """Near ones in threads, odd ones in a child: sampled as whoever asks the net without the service does."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
+
+    async def main():
+        decoder = decoding.Decoder(Limits())
+        try:
+            for kind in ("PNG", "TIFF"):
+                file = io.BytesIO()
+                Image.fromarray(pixels).save(file, kind)
+                for resampling in (None, picture.POINTS):
+                    found = await decoder.square(file.getvalue(), 64, resampling)
+                    assert np.array_equal(found, picture.square(pixels, 64, resampling)), (kind, resampling)
+        finally:
+            await decoder.close()
+
+    asyncio.run(main())

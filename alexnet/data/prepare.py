@@ -257,7 +257,7 @@ def _check_siblings(store, split, plan, classes):
         resampling = "none" if plan.native else plan.resampling
         if other != split and card["resampling"] != resampling:
             say(f"note: {os.path.join(store, other)} was made otherwise ({card['resampling']}; now: {resampling}): "
-                "they differ by a rounding here and there, and are equal once both are prepared again.")
+                "its pictures are like these once both are prepared alike.")
         if other != split and card["size"] != plan.size:
             raise Refused(f"{store} has a split {other} of size {card['size']}, not {plan.size}: choose another STORE.")
 
