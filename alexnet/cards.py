@@ -16,6 +16,7 @@ from alexnet.rundir import replace_file
 REPLACEABLE = os.name != "nt"  # Windows lets nobody replace an open file
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
+PARTS = "parts."  # before the name of a statistic that is of enlarged parts: for several views, which the engines do not show
 SCALE = ".scale"  # beside a tensor of bytes: what each of its outputs is multiplied by
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 
@@ -62,7 +63,7 @@ def own(path):
     if "card" not in header.get("__metadata__", {}):
         return None
     with WeightsFile(path) as stored:
-        return stored.card, stored.arrays()
+        return stored.card, stored.everything()
 
 
 def card(row, *, classes, size, centring, resampling=None, **facts):
@@ -207,6 +208,10 @@ class WeightsFile:
         return digest(self.file, self.start)
 
     def arrays(self):
+        """Name -> array of all that one view asks for."""
+        return {name: value for name, value in self.everything().items() if not name.startswith(PARTS)}
+
+    def everything(self):
         """Name -> array: floating-point ones as float32 whatever they are stored in, in one piece of memory where they are
         float32 already."""
         self.file.seek(self.start)

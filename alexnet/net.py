@@ -32,6 +32,7 @@ class AlexNet(nn.Module):
         for shape in nets.shapes(self.row, self.classes):
             self.add_module(shape.layer.name, MODULES[type(shape.layer)](shape, generator))
         self.joints = joints(self.row, self.classes)
+        self.of_parts = {}  # name -> batch norm's statistics of the enlarged parts that testing shows (evaluate/settling.py)
         self.register_buffer("_draw", torch.zeros(2, dtype=torch.int64), persistent=False)
         self.drawn = False
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 
 from alexnet import cards, nets
-from alexnet.cards import FORMAT, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
+from alexnet.cards import FORMAT, PARTS, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
 from alexnet.errors import Refused
 from alexnet.net import AlexNet, Dense, for_maps
 from alexnet.rundir import replace_file
@@ -25,7 +25,8 @@ def pack(net, mean, card, *, dtype=None):
     """The bytes of a weights file. dtype: what floating-point tensors are stored in (they are read back as float32); torch.int8
     is for kernels and matrices, a scale for each of their outputs."""
     tensors = {}
-    for name, value in {**net.state_dict(), "mean": mean}.items():
+    of_parts = {PARTS + name: value for name, value in net.of_parts.items()}
+    for name, value in {**net.state_dict(), **of_parts, "mean": mean}.items():
         value = value.detach().cpu()
         if dtype == torch.int8 and name.endswith("weight") and value.dim() > 1:
             scale = value.flatten(1).abs().amax(1).clamp(min=1e-30) / 127
@@ -50,14 +51,16 @@ def read(model=None):
 def of(stored):
     """The same of an opened WeightsFile."""
     path, found = stored.path, stored.card
-    tensors = {name: torch.from_numpy(value) for name, value in stored.arrays().items()}
+    tensors = {name: torch.from_numpy(value) for name, value in stored.everything().items()}
     mean = tensors.pop("mean").clone()
     net = AlexNet(nets.from_spec(found["row"]), classes=len(found["classes"]), seed=0)
     own = net.state_dict()
-    for name in own.keys() | tensors.keys():
-        here, there = (list(d[name].shape) if name in d else "nothing" for d in (own, tensors))
-        if here != there:
-            raise Refused(f"{path} does not fit its row {found['net']}: {name} has {there} in the file and {here} in the net.")
+    net.of_parts = {name.removeprefix(PARTS): tensors.pop(name) for name in list(tensors) if name.startswith(PARTS)}
+    for given in (tensors, {**own, **net.of_parts}):
+        for name in own.keys() | given.keys():
+            here, there = (list(d[name].shape) if name in d else "nothing" for d in (own, given))
+            if here != there:
+                raise Refused(f"{path} does not fit its row {found['net']}: {name} has {there} in the file and {here} in the net.")
     net.load_state_dict({name: value.to(own[name].dtype) for name, value in tensors.items()})
     return net.eval(), mean, found
 

@@ -145,7 +145,7 @@ def test_views_are_the_sources_in_its_order(count):
 
 
 @pytest.mark.parametrize("count", augment.VIEWS)
-def test_views_of_a_picture_no_larger_than_the_crop_are_enlarged_parts_of_it(count):
+def test_views_of_a_picture_no_larger_than_the_crop_are_the_picture_and_enlarged_parts_of_it(count):
     found = augment.views(PICTURES, mean=MEAN[:, :1, :1], crop=SIZE, count=count)
     whole = PICTURES.permute(0, 3, 1, 2).float()
     part = round(SIZE * 7 / 8)
@@ -154,7 +154,10 @@ def test_views_of_a_picture_no_larger_than_the_crop_are_enlarged_parts_of_it(cou
     places = grid if count == 9 else [(0, 0), (0, far), (half, half), (far, 0), (far, far)]
     cuts = [whole] if count <= 2 else [
         F.interpolate(whole[:, :, t : t + part, l : l + part], SIZE, mode="bicubic", antialias=True) for t, l in places]
+    cuts[len(cuts) // 2] = whole
     cuts += [cut.flip(3) for cut in cuts] if count in (2, 10) else []
+    assert augment.are_parts(count, SIZE, SIZE) == [cut is not whole and not torch.equal(cut, whole.flip(3)) for cut in cuts]
+    assert not any(augment.are_parts(count, SIZE, CROP))
     for one, cut in zip(found, cuts, strict=True):
         torch.testing.assert_close(one, cut - MEAN[:, :1, :1], atol=0.01, rtol=0)
         assert one.is_contiguous(memory_format=torch.channels_last)

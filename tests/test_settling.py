@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import alexnet
-from alexnet import nets, weights
+from alexnet import cards, nets, weights
 from alexnet.data import augment
 from alexnet.data.feed import Feed
 from alexnet.data.store import open_split
+from alexnet.errors import Refused
 from alexnet.evaluate.passes import Member
 from alexnet.evaluate.settling import norms, settle
 from alexnet.net import AlexNet
@@ -96,3 +97,71 @@ def test_a_net_without_batch_norm_is_left_alone(store, tmp_path):
     alexnet.train(store, out=tmp_path / "run", settling=64, averaging=0.0, **{**SHORT, "net": "tiny64", "epochs": 1})
     assert "running" not in " ".join(final(tmp_path / "run"))
     assert weights.read(tmp_path / "run")[2]["recipe"]["settling"] == 64
+
+
+# ---- enlarged parts ---------------------------------------------------------------------------------------------------------
+
+WHOLE = {**SHORT, "net": "quick64,norm=batch,dropout=0.5", "settling": 64}
+
+
+def test_enlarged_parts_have_statistics_of_their_own(store):
+    """One batch, so one view in its turn, the top left: what a norm sees has the mean and variance that were kept for it."""
+    net = AlexNet(nets.row(WHOLE["net"]), classes=16, seed=1)
+    member, split, seen = Member(net, torch.zeros(3, 1, 1), device=torch.device("cpu")), open_split(store, "val"), {}
+    settle(member, Feed(split), 48)
+    assert net.of_parts.keys() == {name for name in net.state_dict() if "running" in name} and len(net.of_parts) == 14
+    for name, norm in member.net_of_parts.named_modules():
+        if norm in norms(member.net_of_parts):
+            norm.register_forward_pre_hook(lambda module, given, name=name: seen.update({name: given[0].clone()}))
+    pictures = torch.from_numpy(split.pictures(np.arange(48)))
+    part = augment.views(pictures, mean=member.mean, crop=64, count=5)[0]
+    with torch.no_grad():
+        for name, norm in member.net_of_parts.named_modules():
+            if norm in norms(member.net_of_parts):  # as settling ran it: by the batch's own
+                norm.momentum = 0.0
+                norm.train()
+        member.net_of_parts(part)
+    for name, given in seen.items():
+        given = given.transpose(0, 1).flatten(1)
+        assert torch.allclose(net.of_parts[f"{name}.running_mean"], given.mean(1), atol=1e-3 * float(given.std()))
+        assert torch.allclose(net.of_parts[f"{name}.running_var"], given.var(1), rtol=1e-3)
+        assert not torch.allclose(net.of_parts[f"{name}.running_var"], net.state_dict()[f"{name}.running_var"], rtol=1e-3)
+    assert len(seen) == 7
+
+
+def test_each_view_is_answered_by_its_own(store):
+    net = AlexNet(nets.row(WHOLE["net"]), classes=16, seed=1)
+    member, split = Member(net, torch.zeros(3, 1, 1), device=torch.device("cpu")), open_split(store, "val")
+    settle(member, Feed(split), 48)
+    pictures = torch.from_numpy(split.pictures(np.arange(8)))
+    seen = augment.views(pictures, mean=member.mean, crop=64, count=10)
+    by_hand = sum(torch.softmax((net if place % 5 == 2 else member.net_of_parts)(one), 1) for place, one in enumerate(seen)) / 10
+    assert torch.allclose(member.probabilities(pictures, 10), by_hand, atol=1e-6)
+    one = member.probabilities(pictures, 1)
+    net.of_parts = {}
+    plain = Member(net, torch.zeros(3, 1, 1), device=torch.device("cpu"))
+    assert torch.equal(plain.probabilities(pictures, 1), one)
+    assert not torch.allclose(plain.probabilities(pictures, 10), by_hand, atol=1e-6)
+
+
+def test_they_travel_with_the_weights(store, tmp_path):
+    alexnet.train(store, out=tmp_path / "run", **{**WHOLE, "epochs": 1})
+    net, mean, card = weights.read(tmp_path / "run")
+    assert len(net.of_parts) == 14
+    weights.write(tmp_path / "again.safetensors", net, mean, card, dtype=torch.int8)
+    again = weights.read(tmp_path / "again.safetensors")[0]
+    assert all(torch.equal(again.of_parts[name], value) for name, value in net.of_parts.items())
+    with cards.WeightsFile(tmp_path / "run") as stored:  # as the engines read it
+        assert stored.arrays().keys() == {*net.state_dict(), "mean"}
+    alexnet.export(tmp_path / "run", out=tmp_path / "hub", to="hub")
+    alexnet.convert(tmp_path / "hub", out=tmp_path / "back.safetensors")
+    assert weights.read(tmp_path / "back.safetensors")[0].of_parts.keys() == net.of_parts.keys()
+    net.of_parts["norm9.running_mean"] = torch.zeros(3)
+    weights.write(tmp_path / "odd.safetensors", net, mean, card)
+    with pytest.raises(Refused, match="norm9.running_mean has .3. in the file and nothing in the net"):
+        weights.read(tmp_path / "odd.safetensors")
+
+
+def test_a_window_is_no_enlarged_part(store, member):
+    settle(member, Feed(open_split(store, "val")), 48)
+    assert member.net.of_parts == {} and member.net_of_parts is member.net

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from alexnet.data import prepare, sides, sources
+from alexnet.data.picture import POINTS, RESAMPLING
 from alexnet.data.store import open_split
 from alexnet.errors import Misused, Refused
 from alexnet.inspection import inspect
@@ -196,14 +197,34 @@ def test_a_store_is_a_source_too(store, tmp_path):
     split = open_split(store)
     prepare.prepare(store, tmp_path / "same", workers=1)
     assert open_split(tmp_path / "same").fingerprint == split.fingerprint
+    assert open_split(tmp_path / "same").resampling == RESAMPLING
     prepare.prepare(store, tmp_path / "half", size=32, workers=1)
     assert open_split(tmp_path / "half").size == 32 and open_split(tmp_path / "half").names == split.names
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_a_store_made_of_points_hands_that_on(tmp_path, encoding):
+    fill(tmp_path / "one", [f"ape/{number}.png" for number in range(4)], 1)
+    fill(tmp_path / "two", [f"bee/{number}.png" for number in range(4)], 9)
+    for name, asked in (("one", "points"), ("two", "points"), ("usual", None)):
+        source = tmp_path / ("two" if name == "usual" else name)
+        prepare.prepare(source, tmp_path / f"s-{name}", size=12, workers=1, resampling=asked, encoding=encoding)
+    prepare.prepare(tmp_path / "s-one", tmp_path / "again", workers=1)
+    prepare.prepare(tmp_path / "s-one", tmp_path / "joined", merge=str(tmp_path / "s-two"), workers=1)
+    first, again, joined = (open_split(tmp_path / name) for name in ("s-one", "again", "joined"))
+    assert first.resampling == again.resampling == joined.resampling == POINTS
+    assert first.fingerprint == again.fingerprint and (first.pictures(range(4)) == again.pictures(range(4))).all()
+    prepare.prepare(tmp_path / "s-one", tmp_path / "asked", workers=1, resampling="antialiased")
+    assert open_split(tmp_path / "asked").resampling == RESAMPLING
+    with pytest.raises(Refused, match="made small in other ways"):
+        prepare.prepare(tmp_path / "s-one", tmp_path / "mixed", merge=str(tmp_path / "s-usual"), workers=1)
+    assert prepare.prepare(tmp_path / "s-one", tmp_path / "x", dry_run=True)["resampling"] == "points"
 
 
 def test_a_dry_run_says_what_it_found_and_writes_nothing(folder, tmp_path):
     answer = prepare.prepare(folder, tmp_path / "a", size=16, dry_run=True, holdout=0.2)
     assert answer["kind"] == "class folders" and answer["classes"] == 2
-    assert answer["bytes_free"] > answer["bytes_needed"] > 120 * 768
+    assert answer["bytes_free"] > answer["bytes_needed"] > 120 * 768 and answer["resampling"] == "antialiased"
     assert answer["splits"]["train"]["images"] + answer["splits"]["val"]["images"] == len(NAMES)
     assert not (tmp_path / "a").exists()
 

@@ -15,7 +15,7 @@ def show_recognised(answer):
             ("classes", f"{answer['classes']:,}, beginning with {first}"),
             ("boxes", f"{boxes:,}" if boxes else None),
             ("licence", answer["licence"]),
-            ("squares", f"{answer['size']}, {answer['encoding']}"),
+            ("squares", ", ".join(filter(None, (str(answer["size"]), answer["encoding"], answer["resampling"])))),
             ("room", f"{(needed or 0) / 1e9:.2f} GB needed, {answer['bytes_free'] / 1e9:.1f} GB free" if needed else None),
         ]
     )

@@ -190,9 +190,9 @@ def interpolation(start, side, size, crop):
 def views(pictures, *, mean, crop, count=1):
     """The views of testing, a centred batch each: the centre (1), and its reflection (2); or top left, top right, centre,
     bottom left, bottom right (5), then their reflections (10), paper 4.1; or a grid of three by three, row by row, as the
-    source tests on CIFAR-10 (9). The order is the source's. Where the crop is the whole picture, the five and the nine are as large
-    a part of it as the paper's are of theirs, and enlarged."""
-    whole = pictures.shape[1] == crop and count > 2
+    source tests on CIFAR-10 (9). The order is the source's. Where the crop is the whole picture, that is the centre, and the others
+    are as large a part of it as the paper's are of theirs, enlarged."""
+    whole = pictures.shape[1] == crop
     window = round(PART * crop) if whole else crop
     far = pictures.shape[1] - window
     half = far // 2
@@ -202,8 +202,16 @@ def views(pictures, *, mean, crop, count=1):
     }
     places = corners.get(count // 2 if count == 10 else count, [(half, half)])
     cuts = [pictures[:, top : top + window, left : left + window] for top, left in places]
+    if whole:
+        cuts[len(cuts) // 2] = pictures
     cuts += [cut.flip(2) for cut in cuts] if count in (2, 10) else []
-    return [less(enlarged(cut, crop), mean) if whole else centred(cut, mean) for cut in cuts]
+    return [less(enlarged(cut, crop), mean) if cut.shape[1] < crop else centred(cut, mean) for cut in cuts]
+
+
+def are_parts(count, size, crop):
+    """Of each view, in that order, whether it is an enlarged part."""
+    places = count // 2 if count in (2, 10) else count
+    return [size == crop and number % places != places // 2 for number in range(count)]
 
 
 def enlarged(pictures, size):

@@ -75,11 +75,12 @@ def prepare(
         raise Misused(f"{encoding!r} is no encoding: {nearest(encoding, packing.SUFFIX)}")
     if resampling not in (None, *RESAMPLINGS):
         raise Misused(f"{resampling!r} is no resampling: {nearest(resampling, RESAMPLINGS)}")
+    points = resampling == "points" or (resampling is None and found.resampling == picture.POINTS)
     store = os.path.abspath(os.fspath(store))
     _check_places(found.path, store)
     wanted = _wanted(found, split)
     if dry_run:
-        return _recognised(found, wanted, store, side, encoding)
+        return _recognised(found, wanted, store, side, encoding, points)
     options = {"size": size, "encoding": encoding, "resampling": resampling, "split": split, "holdout": holdout, "group": group,
                "merge": merge}
     command = shlex.join(["alexnet", "prepare", os.fspath(source), store] + [
@@ -94,7 +95,7 @@ def prepare(
             training = stores.open_split(store, "train")
             known = sides.marks(training) if known is None else known
             entries, left_out = sides.apart(training, known, entries)
-        plan = _plan(store, name, entries, side, encoding, found)._replace(points=resampling == "points")
+        plan = _plan(store, name, entries, side, encoding, found)._replace(points=points)
         card, newly = _prepare_split(found, entries, plan, command, workers, left_out)
         unread, alike = _tell_refused(plan.folder)
         report[name] = {"images": card["images"], "refused": len(unread), "classes": len(card["classes"])}
@@ -130,7 +131,7 @@ def _found(source, merge):
     return prepared.joined(found)
 
 
-def _recognised(found, wanted, store, side, encoding):
+def _recognised(found, wanted, store, side, encoding, points):
     """What a prepare would do, for --dry-run."""
     pictures = sum(len(found.splits[name]) for name in wanted)
     needed = None if side is None else round(pictures * _each(side, encoding)) + found.bytes
@@ -138,7 +139,8 @@ def _recognised(found, wanted, store, side, encoding):
             "first_classes": [list(one) for one in found.classes[:3]], "licence": found.licence, "notes": found.notes,
             "splits": {name: {"images": len(found.splits[name]), "boxes": sum(bool(e.box) for e in found.splits[name])}
                        for name in wanted},
-            "size": "native" if side is None else side, "encoding": encoding, "bytes_needed": needed, "bytes_free": _free(store)}
+            "size": "native" if side is None else side, "encoding": encoding,
+            "resampling": None if side is None else RESAMPLINGS[points], "bytes_needed": needed, "bytes_free": _free(store)}
 
 
 def _unpacked(found, folder):

@@ -1,6 +1,8 @@
 """Networks go over a split once, and what they saw is kept a row a picture: views and members averaged as probabilities, ties
 credited, at one temperature or several. Errors follow from it."""
 
+from copy import deepcopy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -28,16 +30,26 @@ class Member:
     @torch.inference_mode()
     def softened(self, pictures, views, temperatures):
         """Probabilities at each temperature. Views are averaged as probabilities, never as logits."""
-        totals, seen = [0.0] * len(temperatures), augment.views(pictures, mean=self.mean, crop=self.net.row.crop, count=views)
-        for batch in seen:
-            logits = self.logits(batch)
+        totals, crop = [0.0] * len(temperatures), self.net.row.crop
+        seen = augment.views(pictures, mean=self.mean, crop=crop, count=views)
+        for batch, part in zip(seen, augment.are_parts(views, pictures.shape[1], crop), strict=True):
+            logits = self.logits(batch, self.net_of_parts if part else self.net)
             totals = [total + torch.softmax(logits / one, dim=1) for total, one in zip(totals, temperatures)]
         return [total / len(seen) for total in totals]
 
     @torch.inference_mode()
-    def logits(self, batch):
+    def logits(self, batch, net=None):
         with autocast(self.device, self.precision):
-            return self.net(batch).float()
+            return (net or self.net)(batch).float()
+
+    @cached_property
+    def net_of_parts(self):
+        """The same with the statistics of enlarged parts, where it has them (settling.py)."""
+        if not self.net.of_parts:
+            return self.net
+        net = deepcopy(self.net)
+        net.load_state_dict(net.of_parts, strict=False)
+        return net.eval()
 
 
 def probabilities(members, feed, *, views=1, tell=lambda count: None, temperatures=None):

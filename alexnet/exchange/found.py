@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alexnet.cards import PARTS
 from alexnet.errors import Refused
 from alexnet.exchange import graph, ilsvrc
 from alexnet.nets import from_spec
@@ -42,6 +43,7 @@ def whole(found, source):
     """The same with classes in sorted order of id, as all of ours are; refused where a tensor is missing or of another shape."""
     count = len(found.classes)
     own = graph.parameters(found.row, count)
+    own |= {PARTS + name: shape for name, shape in own.items() if PARTS + name in found.tensors}
     for name in [*own, *found.tensors]:
         here = list(own[name]) if name in own else "nothing"
         there = list(np.shape(found.tensors[name])) if name in found.tensors else "nothing"

@@ -186,6 +186,7 @@ def _write_probe(out, clf, best, part, error):
     own = {**{name: value for name, value in clf.net.state_dict().items() if not name.startswith(f"{last}.")},
            f"{last}.weight": torch.from_numpy(best.weight), f"{last}.bias": torch.from_numpy(best.bias)}
     net.load_state_dict(own)
+    net.of_parts = clf.net.of_parts
     before = clf.card
     card = weights.card(net, classes=part.classes, size=before["size"], centring=before["centring"],
                         resampling=part.resampling, errors=[error],

@@ -51,6 +51,7 @@ class Source:
     bytes: int = 0  # the room that unpack takes in folder; 0 without it
     size: int | None = None  # of a store: the side of its squares, and
     encoding: str | None = None  # how they are kept
+    resampling: str | None = None  # and were made small
 
 
 def in_store_order(entries):

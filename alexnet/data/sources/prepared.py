@@ -20,7 +20,8 @@ def read(path):
     notes = [f"{name} was made without {count:,} {what}" for name, one in splits.items()
              for count, what in ((one.refused, "refused pictures"), (one.left_out, "that look like pictures of train")) if count]
     entries = {name: _entries(one) for name, one in splits.items()}
-    return Source("a store", path, tuple(first.classes), entries, licence, notes, size=first.size, encoding=first.encoding)
+    return Source("a store", path, tuple(first.classes), entries, licence, notes, size=first.size, encoding=first.encoding,
+                  resampling=first.resampling)
 
 
 def _entries(split):
@@ -57,9 +58,13 @@ def joined(sources):
     if len(set(sizes.values())) > 1:
         raise Refused(f"the stores to be joined are of other sizes ({', '.join(f'{p}: {s}' for p, s in sizes.items())}): "
                       "prepare them alike.")
+    if len({source.resampling for source in sources} - {None}) > 1:
+        raise Refused(f"the pictures of the stores to be joined were made small in other ways "
+                      f"({', '.join(f'{source.path}: {source.resampling}' for source in sources)}): prepare them alike.")
     licence = next((source.licence for source in sources if source.licence), "")
     notes = [f"joined from {len(sources)} stores: {', '.join(os.path.basename(source.path) for source in sources)}"]
     notes += [note for source in sources for note in source.notes]
     united = tuple(Class(id, classes[id]) for id in sorted(classes))
     first = sources[0]
-    return Source("stores", first.path, united, splits, licence, notes, size=first.size, encoding=first.encoding)
+    return Source("stores", first.path, united, splits, licence, notes, size=first.size, encoding=first.encoding,
+                  resampling=next((source.resampling for source in sources if source.resampling), None))
