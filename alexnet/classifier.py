@@ -85,8 +85,9 @@ class Classifier:
 
         return torch.device(self._device)
 
-    def __call__(self, pictures, *, top=None):
-        ranked = [self.rank(row, top) for squares in self._batches(_pictures(pictures)) for row in self.probabilities(squares)]
+    def __call__(self, pictures, *, top=None, views=1):
+        batches = self._batches(_pictures(pictures))
+        ranked = [self.rank(row, top) for squares in batches for row in self.probabilities(squares, views)]
         return ranked if _several(pictures) else ranked[0]
 
     def square(self, picture_given):
@@ -97,11 +98,11 @@ class Classifier:
         """One picture or a list to what `net` takes: float (B, 3, crop, crop), centred on the mean."""
         return self._centred(np.stack([self.square(one) for one in _pictures(pictures)]))
 
-    def probabilities(self, squares):
-        """uint8 (B, size, size, 3) -> float32 (B, classes), the central view."""
-        if self.engine:
+    def probabilities(self, squares, views=1):
+        """uint8 (B, size, size, 3) -> float32 (B, classes), the central view. Several are averaged as `evaluate` does, by torch."""
+        if self.engine and views == 1:
             return self.engine.probabilities(squares)
-        return self.member.probabilities(self._on_device(squares), 1).cpu().numpy()
+        return self.member.probabilities(self._on_device(squares), views).cpu().numpy()
 
     def features(self, pictures, layer=None):
         """float32 (B, units): what the last hidden layer, or the one named, makes of each picture."""
@@ -191,6 +192,7 @@ def predict(
     *images: Annotated[str, "picture files, folders (read through), globs, or - for paths on stdin"],
     model: Annotated[str | None, "a run folder, a weights file or a name that ships (default: default)"] = None,
     top: Annotated[int, "how many classes of each picture"] = 5,
+    views: Annotated[int, "1, 2, 5, 9 or 10 crops and reflections of each picture, averaged: slower, and errs less"] = 1,
     out: Annotated[str | None, "also write the answers to this .jsonl, .csv or .parquet file"] = None,
     device="auto",
     on_answer=None,
@@ -201,9 +203,13 @@ def predict(
         raise Misused("predict wants pictures: files, folders, globs, or - for paths on stdin.")
     if top < 1:
         raise Misused(f"--top is {top}; it wants 1 or more.")
+    if views != 1:
+        from alexnet.data.augment import check_views
+
+        check_views(views)
     classifier, found = load(model, device=device), []
     with writing(out) if out else nullcontext() as writer:
-        for answer in answers(classifier, paths(images), top=top):
+        for answer in answers(classifier, paths(images), top=top, views=views):
             found.append(answer)
             for receive in (on_answer, writer):
                 if receive:
@@ -211,11 +217,11 @@ def predict(
     return found
 
 
-def answers(classifier, named, *, top=5) -> Iterator[dict]:
+def answers(classifier, named, *, top=5, views=1) -> Iterator[dict]:
     """Decoding in threads beside the net, a batch ahead of it; answers come in the order of the paths. Every core decodes: small
     nets take less time than their pictures, and while the net works the threads of both share the cores."""
     for batch in squares_of(classifier, named, "predicting"):
-        yield from _answer(classifier, batch, top)
+        yield from _answer(classifier, batch, top, views)
 
 
 def squares_of(classifier, named, doing, *, start=0) -> Iterator[list]:
@@ -245,9 +251,9 @@ def _read(classifier, path, error):
         return str(refusal) or "there is not enough memory to read it"
 
 
-def _answer(classifier, batch, top):
+def _answer(classifier, batch, top, views):
     whole = [square for _, square in batch if not isinstance(square, str)]
-    rows = iter(classifier.probabilities(np.stack(whole)) if whole else ())
+    rows = iter(classifier.probabilities(np.stack(whole), views) if whole else ())
     for path, square in batch:
         if isinstance(square, str):
             yield {"path": predictions.as_text(path), "error": predictions.as_text(square)}

@@ -85,8 +85,9 @@ def answered(result):
 
 
 def photographed(result):
-    one = result["independent"]
-    return f"of {one['pictures']} that are not in train {one['first']} right at once, {one['in_five']} within five answers"
+    one, ten = result["independent"], result["ten_views"]["independent"]
+    return (f"of {one['pictures']} that are not in train {one['first']} right at once, {one['in_five']} within five answers; with "
+            f"--views 10 {ten['first']} and {ten['in_five']}")
 
 
 def served(result):

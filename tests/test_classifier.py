@@ -55,6 +55,19 @@ def test_probabilities_are_those_of_evaluate(clf, run, store):
     assert 1 - right.mean() == pytest.approx(evaluate.evaluate(run, store)["top1_error"])
 
 
+def test_views_are_those_of_evaluate(clf, run, store, pictures, capfd):
+    split = stores.open_split(store, "val")
+    many, one = (clf.probabilities(split.pictures(np.arange(len(split))), views) for views in (10, 1))
+    assert np.abs(many - one).max() > 1e-3
+    assert 1 - (many.argmax(1) == split.labels).mean() == pytest.approx(evaluate.evaluate(run, store, views=10)["top1_error"])
+    file = pictures / split.names[0]
+    told, = alexnet.predict(str(file), model=run, views=10, device="cpu")
+    assert [line["probability"] for line in told["top"]] == pytest.approx(sorted(many[0], reverse=True)[:5], abs=1e-5)
+    assert clf(file, top=5, views=10)[0].probability == pytest.approx(told["top"][0]["probability"], abs=1e-5)
+    with pytest.raises(Misused, match="--views is 3"):
+        clf(file, views=3)
+
+
 def test_temperature_of_the_card_is_applied(run, cat):
     net, mean, card = weights.read(run)
     plain, warm = (
@@ -184,6 +197,7 @@ def test_parquet_is_written_or_its_extra_named(run, cat, tmp_path):
         ({"out": "a.xlsx"}, "ending may be"),
         ({"out": "no/such/a.csv"}, "folder no/such is not there"),
         ({"top": 0}, "--top is 0"),
+        ({"views": 3}, "--views is 3; it may be 1, 2, 5, 9, 10"),
         ({"device": "tpu9"}, "device 'tpu9'"),
     ],
 )

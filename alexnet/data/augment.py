@@ -10,6 +10,7 @@ import torch
 from alexnet import ops
 from alexnet.data import order
 from alexnet.device import sent
+from alexnet.errors import Misused
 from alexnet.nets.layers import Conv
 
 PART = 7 / 8  # of a picture's side in a view of it: 224 of 256
@@ -192,6 +193,7 @@ def views(pictures, *, mean, crop, count=1):
     bottom left, bottom right (5), then their reflections (10), paper 4.1; or a grid of three by three, row by row, as the
     source tests on CIFAR-10 (9). The order is the source's. Where the crop is the whole picture, that is the centre, and the others
     are as large a part of it as the paper's are of theirs, enlarged."""
+    check_views(count)
     whole = pictures.shape[1] == crop
     window = round(PART * crop) if whole else crop
     far = pictures.shape[1] - window
@@ -206,6 +208,11 @@ def views(pictures, *, mean, crop, count=1):
         cuts[len(cuts) // 2] = pictures
     cuts += [cut.flip(2) for cut in cuts] if count in (2, 10) else []
     return [less(enlarged(cut, crop), mean) if cut.shape[1] < crop else centred(cut, mean) for cut in cuts]
+
+
+def check_views(count):
+    if count not in VIEWS:
+        raise Misused(f"--views is {count}; it may be {', '.join(map(str, VIEWS))}.")
 
 
 def are_parts(count, size, crop):

@@ -85,8 +85,7 @@ def evaluate(
 def check(models, views, *, compare, fit_weights, fit_temperature, files):
     if not models:
         raise Misused("evaluate wants at least one MODEL and then a STORE: alexnet evaluate RUN STORE.")
-    if views not in augment.VIEWS:
-        raise Misused(f"--views is {views}; it may be {', '.join(map(str, augment.VIEWS))}.")
+    augment.check_views(views)
     if compare and len(models) != 2:
         raise Misused(f"--compare wants two models before the store, {len(models)} given: alexnet evaluate --compare A B STORE.")
     if fit_weights and len(models) < 2:
