@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.errors import Misused, Refused, nearest
+from alexnet.nets.layers import PARTS
 from alexnet.places import cache_folder, digest
 from alexnet.rundir import replace_file
 
 REPLACEABLE = os.name != "nt"  # Windows lets nobody replace an open file
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
-PARTS = "parts."  # before the name of a statistic that is of enlarged parts: for several views, which the engines do not show
 SCALE = ".scale"  # beside a tensor of bytes: what each of its outputs is multiplied by
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 

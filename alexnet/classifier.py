@@ -251,7 +251,7 @@ def _read(classifier, path, error):
         return str(refusal) or "there is not enough memory to read it"
 
 
-def _answer(classifier, batch, top, views):
+def _answer(classifier, batch, top, views=1):
     whole = [square for _, square in batch if not isinstance(square, str)]
     rows = iter(classifier.probabilities(np.stack(whole), views) if whole else ())
     for path, square in batch:

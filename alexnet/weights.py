@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save
 
 from alexnet import cards, nets
-from alexnet.cards import FORMAT, PARTS, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
+from alexnet.cards import FORMAT, SCALE, SHIPPED, WeightsFile, find, read_card, same_classes
 from alexnet.errors import Refused
 from alexnet.net import AlexNet, Dense, for_maps
+from alexnet.nets.layers import PARTS
 from alexnet.rundir import replace_file
 
 __all__ = ["FORMAT", "SHIPPED", "card", "copy_into", "find", "pack", "read", "read_card", "same_classes", "to_device", "write"]

@@ -72,7 +72,15 @@ def on_card(result):
 def reached(result):
     marks = {mark: one for mark, one in result["marks"].items() if mark in ("0.6", "0.5", "0.45") and one["reached"]}
     return "; ".join(f"{100 * float(mark):.0f} % after {one['median_seconds']:.0f} s and {one['median_images'] / 1e6:.2f} million "
-                     "pictures" for mark, one in marks.items())
+                     "pictures" for mark, one in marks.items()) + viewed(result)
+
+
+def viewed(result):
+    """What several views of the last weights have, where the clock went on to them."""
+    if not (views := result.get("views")):
+        return ""
+    return (f"; ten views of the last weights {percent(views['median_error'])} after {views['median_seconds']:,.0f} s and "
+            f"{result['each'][0]['images'] / 1e6:.2f} million")
 
 
 def answered(result):
@@ -289,7 +297,17 @@ def to_error_table(result):
     return rows(("error", "runs that reached it", "seconds", "pictures"), [
         (f"{100 * float(mark):.0f} %", f"{one['reached']} of {result['runs']}", *(
             (f"{one['median_seconds']:,.0f}", f"{one['median_images'] / 1e6:.2f} million") if one["reached"] else ("", "")))
-        for mark, one in result["marks"].items()])
+        for mark, one in result["marks"].items()] + ten_views(result))
+
+
+def ten_views(result):
+    """The last row of a clock that went on to them."""
+    if not (views := result.get("views")):
+        return []
+    each = [one["views"]["error"] for one in result["each"] if "views" in one]
+    return [(f"ten views of the last weights: {percent(views['median_error'])} ({percent(min(each))} to {percent(max(each))})",
+             f"{views['runs']} of {result['runs']}", f"{views['median_seconds']:,.0f}",
+             f"{result['each'][0]['images'] / 1e6:.2f} million")]
 
 
 def searching_table(result):

@@ -1,6 +1,7 @@
 """Batch norm's statistics of plain pictures: by hand, beside the training, from everywhere, after a kill."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -105,28 +106,41 @@ WHOLE = {**SHORT, "net": "quick64,norm=batch,dropout=0.5", "settling": 64}
 
 
 def test_enlarged_parts_have_statistics_of_their_own(store):
-    """One batch, so one view in its turn, the top left: what a norm sees has the mean and variance that were kept for it."""
+    """The four corners take turns, a quarter of the pictures each: the mean of what norms see of them by hand."""
     net = AlexNet(nets.row(WHOLE["net"]), classes=16, seed=1)
     member, split, seen = Member(net, torch.zeros(3, 1, 1), device=torch.device("cpu")), open_split(store, "val"), {}
     settle(member, Feed(split), 48)
     assert net.of_parts.keys() == {name for name in net.state_dict() if "running" in name} and len(net.of_parts) == 14
-    for name, norm in member.net_of_parts.named_modules():
-        if norm in norms(member.net_of_parts):
-            norm.register_forward_pre_hook(lambda module, given, name=name: seen.update({name: given[0].clone()}))
-    pictures = torch.from_numpy(split.pictures(np.arange(48)))
-    part = augment.views(pictures, mean=member.mean, crop=64, count=5)[0]
-    with torch.no_grad():
-        for name, norm in member.net_of_parts.named_modules():
-            if norm in norms(member.net_of_parts):  # as settling ran it: by the batch's own
-                norm.momentum = 0.0
-                norm.train()
-        member.net_of_parts(part)
-    for name, given in seen.items():
-        given = given.transpose(0, 1).flatten(1)
-        assert torch.allclose(net.of_parts[f"{name}.running_mean"], given.mean(1), atol=1e-3 * float(given.std()))
-        assert torch.allclose(net.of_parts[f"{name}.running_var"], given.var(1), rtol=1e-3)
+    other = member.net_of_parts
+
+    def keep(name, module, given):
+        if given[0].dim() == 4:  # of a dense layer the norm calls itself once more
+            seen.setdefault(name, []).append(given[0].clone())
+
+    for name, norm in other.named_modules():
+        if norm in norms(other):
+            norm.train()  # as settling ran it: by the batch's own
+            norm.register_forward_pre_hook(partial(keep, name))
+    for turn, corner in enumerate((0, 1, 3, 4)):
+        pictures = torch.from_numpy(split.pictures(np.arange(48)[turn::4]))
+        with torch.no_grad():
+            other(augment.views(pictures, mean=member.mean, crop=64, count=5)[corner])
+    for name, each in seen.items():
+        each = [given.transpose(0, 1).flatten(1) for given in each]
+        mean, var = (sum(one) / 4 for one in ([given.mean(1) for given in each], [given.var(1) for given in each]))
+        assert torch.allclose(net.of_parts[f"{name}.running_mean"], mean, atol=1e-3 * float(each[0].std()))
+        assert torch.allclose(net.of_parts[f"{name}.running_var"], var, rtol=1e-3)
         assert not torch.allclose(net.of_parts[f"{name}.running_var"], net.state_dict()[f"{name}.running_var"], rtol=1e-3)
     assert len(seen) == 7
+
+
+def test_a_small_store_gives_fewer_parts(store, monkeypatch):
+    monkeypatch.setattr("alexnet.evaluate.settling.FEW", 40)
+    net = AlexNet(nets.row(WHOLE["net"]), classes=16, seed=1)
+    feed, asked = Watched(open_split(store, "train")), []
+    monkeypatch.setattr("alexnet.evaluate.settling.statistics", lambda net: asked.append(feed.asked) or {})
+    settle(Member(net, torch.zeros(3, 1, 1), device=torch.device("cpu")), feed, 100)
+    assert [len(places) for places in asked[0]] == [10] * 4 and [len(places) for places in feed.asked] == [100]
 
 
 def test_each_view_is_answered_by_its_own(store):

@@ -8,6 +8,7 @@ from alexnet.data import augment
 from alexnet.net import BatchNorm
 
 BATCH = 256
+FEW = 512  # of a small store so many enlarged parts are enough: only several views ask for them
 
 
 def norms(net):
@@ -18,7 +19,7 @@ def settle(member, feed, count):
     """Give the member's net the statistics of `count` pictures, evenly from all of the feed, each batch from everywhere."""
     member.net.of_parts = {}
     if feed.split.size == member.net.row.crop:
-        gather(member, feed, count, views=5)
+        gather(member, feed, min(count, max(FEW, len(feed) // 4)), views=5)
         member.net.of_parts = statistics(member.net)
     gather(member, feed, count)
 
@@ -33,7 +34,7 @@ def gather(member, feed, count, views=1):
     count = min(count, len(feed))
     parts = augment.are_parts(views, feed.split.size, member.net.row.crop)
     turns = [number for number in range(views) if parts[number] == (views > 1)]
-    places, batches = np.arange(count) * len(feed) // count, -(-count // BATCH)
+    places, batches = np.arange(count) * len(feed) // count, max(len(turns), -(-count // BATCH))
     member.net.eval()
     usual = [(norm, norm.momentum) for norm in norms(member.net)]
     for norm, _ in usual:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet.cards import PARTS
 from alexnet.errors import Refused
 from alexnet.exchange import graph, ilsvrc
 from alexnet.nets import from_spec
-from alexnet.nets.layers import Conv, Dense, Local, Row
+from alexnet.nets.layers import PARTS, Conv, Dense, Local, Row
 from alexnet.rundir import replace_file
 
 WEIGHTED = (Conv, Local, Dense)

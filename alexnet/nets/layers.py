@@ -6,6 +6,8 @@ A layer's `then` and `dropout` belong to it: what its name stands for is what th
 
 from dataclasses import asdict, dataclass, field, fields
 
+PARTS = "parts."  # in a weights file, before the name of a statistic of batch norm that is of enlarged parts
+
 
 def last(default):
     """A field given by name only, so that the kinds' own numbers come first."""
