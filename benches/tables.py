@@ -155,6 +155,7 @@ ROWS = (  # results/NAME.json, what it is, how it is read
     ("to-error-cuda", "from nothing to an error on a twentieth of Tiny-ImageNet's train, held out; everything included, medians",
      reached),
     ("to-error-cpu", "the same on a CPU, a smaller net, by Muon", reached),
+    ("to-error-cpu-views", "that net for longer, measured with ten views at the end", reached),
     ("inference", "`paper` in use on a CPU, batch 64, float32", answered),
     ("serving", "`alexnet serve` on two cores with its clients, 64 of them, photographs of 112 kB", served),
     ("kills", "training killed with -9 at random moments, resumed with other numbers of workers", kills),
@@ -337,7 +338,7 @@ TABLES = {"card": ("gpu-step", card_table), "card_convolutions": ("gpu-step", ca
           "processes": ("inference", process_table), "pictures": ("pictures", picture_table), "scale": ("scale", scale_table),
           "predicted": ("scale", predicted_table), "serving": ("serving", serving_table),
           "ingredients": ("ingredients-cpu", ingredients_table), "to_error": ("to-error-cpu", to_error_table),
-          "to_error_card": ("to-error-cuda", to_error_table),
+          "to_error_views": ("to-error-cpu-views", to_error_table), "to_error_card": ("to-error-cuda", to_error_table),
           "large": ("large-batch-cpu", large_table), "searching": ("searching", searching_table)}
 NAMED = re.compile(r"(<!-- (\w+): made by [^\n]*-->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
