@@ -71,7 +71,7 @@ def on_card(result):
 
 def reached(result):
     marks = {mark: one for mark, one in result["marks"].items() if mark in ("0.6", "0.5", "0.45") and one["reached"]}
-    return "; ".join(f"{100 * float(mark):.0f} % after {one['median_seconds']:.0f} s and {one['median_images'] / 1e6:.2f} million "
+    return "; ".join(f"{100 * float(mark):.0f} % after {one['median_seconds']:,.0f} s and {one['median_images'] / 1e6:.2f} million "
                      "pictures" for mark, one in marks.items()) + viewed(result)
 
 
