@@ -79,8 +79,8 @@ def viewed(result):
     """What several views of the last weights have, where the clock went on to them."""
     if not (views := result.get("views")):
         return ""
-    return (f"; {views['count']} views of the last weights {percent(views['median_error'])} after {views['median_seconds']:,.0f} s and "
-            f"{result['each'][0]['images'] / 1e6:.2f} million")
+    return (f"; {views['count']} views of the last weights {percent(views['median_error'])} after {views['median_seconds']:,.0f} s "
+            f"and {result['each'][0]['images'] / 1e6:.2f} million")
 
 
 def answered(result):
@@ -306,7 +306,8 @@ def ten_views(result):
     if not (views := result.get("views")):
         return []
     each = [one["views"]["error"] for one in result["each"] if "views" in one]
-    return [(f"{views['count']} views of the last weights: {percent(views['median_error'])} ({percent(min(each))} to {percent(max(each))})",
+    return [(f"{views['count']} views of the last weights: {percent(views['median_error'])} "
+             f"({percent(min(each))} to {percent(max(each))})",
              f"{views['runs']} of {result['runs']}", f"{views['median_seconds']:,.0f}",
              f"{result['each'][0]['images'] / 1e6:.2f} million")]
 
