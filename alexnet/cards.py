@@ -104,7 +104,8 @@ def told(card):
         ranges = [f"top-{top} {one[f'top{top}_error']:.1%}" + within(one.get(f"top{top}_interval"))
                   for top in (1, 5) if one.get(f"top{top}_error") is not None]
         yield "error", f"{', '.join(ranges)}{where}, {views}"
-    yield "temperature", f"{card['temperature']:.3f}"
+    several = "".join(f", of {views} views {own:.3f}" for views, own in card.get("temperature_of_views", {}).items())
+    yield "temperature", f"{card['temperature']:.3f}{several}"
     if card.get("confused"):
         yield "confused", ", ".join(f"{one['true_name']} for {one['answered_name']} ({one['count']} of {one['images']})"
                                     for one in card["confused"][:5])
@@ -117,7 +118,7 @@ def write_found(path, found):
     from safetensors.numpy import save
 
     made = card(found.row, classes=found.classes, size=found.size, centring="colour" if found.mean.shape[1:] == (1, 1) else "image")
-    kept = ("recipe", "data", "errors", "epoch", "note", "temperature", "unknown_below", "resampling")
+    kept = ("recipe", "data", "errors", "epoch", "note", "temperature", "temperature_of_views", "unknown_below", "resampling")
     made |= {key: value for key, value in found.facts.items() if key in kept}
     content = save({**found.tensors, "mean": found.mean}, metadata={"card": json.dumps(made)})
     replace_file(Path(path), content)

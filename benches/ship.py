@@ -3,9 +3,9 @@
     python -m benches.ship RUN STORE --storage bytes --tune tune [--before MODEL...] [--halfway MODEL] --note "one sentence"
 
 Writes alexnet/shipped/default.safetensors with the last epoch's weights, which nothing chose, or the mean of them and MODEL's.
-The temperature is fitted on the split --tune; errors are those of the stored weights on STORE's val, float32, one view and ten,
-with what is most confused. A RUN that chose on val is said on the card; of the runs that it was begun from, what was done
-otherwise than the recipe says.
+Temperatures, of one view and of ten, are fitted on the split --tune; errors are those of the stored weights on STORE's val,
+float32, one view and ten, with what is most confused. A RUN that chose on val is said on the card; of the runs that it was
+begun from, what was done otherwise than the recipe says.
 """
 
 import argparse
@@ -64,9 +64,9 @@ def main(words=None):
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "stored.safetensors"
         weights.write(stored, net, mean, card, dtype=dtype)
-        asked = {"fit_temperature": given.tune, "split": given.tune} if given.tune else {"split": "val"}
-        alexnet.evaluate(stored, store=given.store, **asked)
-        card["temperature"] = weights.read_card(stored)["temperature"]
+        for views in (1, 10) if given.tune else ():
+            alexnet.evaluate(stored, store=given.store, views=views, fit_temperature=given.tune, split=given.tune)
+        card |= {name: value for name, value in weights.read_card(stored).items() if name.startswith("temperature")}
         errors = [alexnet.evaluate(stored, store=given.store, views=views, per_class=views == 1) for views in (1, 10)]
     card["confused"] = errors[0]["confused"][:CONFUSED]
     for one in errors:

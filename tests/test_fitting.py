@@ -159,9 +159,32 @@ def test_a_temperature_of_the_reported_split_is_cross_fitted(plain, other, store
     assert answer["log_loss"] == pytest.approx(total / 48, rel=1e-4)
     assert answer["temperatures"] == [pytest.approx(scores.fitted_temperature(logits, labels), rel=1e-4)]
     assert alexnet.evaluate(plain, store)["log_loss"] < min(answer["log_loss"], before["log_loss"])  # all pictures fitted
-    both = alexnet.evaluate(plain, other, store, fit_temperature="val", views=2)
+    both = alexnet.evaluate(plain, other, store, fit_temperature="val")
     assert len(both["temperatures"]) == 2 and weights.read_card(other)["temperature"] == both["temperatures"][1]
-    assert "of the central view" in both["note"]
+
+
+def test_several_views_have_a_temperature_of_their_own(plain, store):
+    """It is that of their mean, SciPy's; errors stay, one view is answered as before, and predict has what evaluate has."""
+    alexnet.evaluate(plain, store, fit_temperature="train")
+    one, ten = (alexnet.evaluate(plain, store, views=views) for views in (1, 10))
+    mean, labels = seen(plain, store, "train", views=10, temperature=one["temperatures"][0])
+    answer = alexnet.evaluate(plain, store, views=10, fit_temperature="train")
+    fitted, card = answer["temperatures"][0], weights.read_card(plain)
+    assert fitted == pytest.approx(scores.fitted_temperature(np.log(mean), labels), rel=1e-4) and fitted != 1
+    assert card["temperature"] == one["temperatures"][0] and card["temperature_of_views"] == {"10": fitted}
+    assert "of 10 views together" in answer["note"] and ten["temperatures"] == [1.0] == answer["before"]["temperatures"]
+    same = ("top1_error", "top5_error", "temperatures")
+    after, again = (alexnet.evaluate(plain, store, views=views) for views in (1, 10))
+    assert after == one and [again[key] for key in same] == [ten["top1_error"], ten["top5_error"], [fitted]]
+    assert again["log_loss"] == answer["log_loss"] != ten["log_loss"] == answer["before"]["log_loss"]
+    picture, clf = open_split(store, "val").pictures([0])[0], alexnet.load(plain)
+    powers = np.array([row.probability for row in clf(picture, views=10)])
+    plainly = np.sort(clf.member.softened(clf._on_device(picture[None]), 10, [1.0])[0].numpy()[0])[::-1] ** (1 / fitted)
+    assert powers == pytest.approx(plainly / plainly.sum(), rel=1e-5) and "of 10 views" in str(clf)
+    temperature.keep(plain, card["temperature"])
+    assert weights.read_card(plain)["temperature_of_views"] == {"10": fitted}
+    temperature.keep(plain, 3.0)  # the mean is another now
+    assert weights.read_card(plain)["temperature_of_views"] == {}
 
 
 def test_a_runs_checkpoints_stay_whole(run, store, tmp_path):

@@ -58,14 +58,14 @@ def evaluate(
     answer = {**summary(now[0]), "refused": part.refused, "left_out": part.left_out, "views": views,
               "models": [str(model) for model in models], "split": split, "precision": "float32",
               "refused_pictures": findings.refused(part),
-              "temperatures": [fit.all for fit in fits or ()] or [member.temperature for member in members],
+              "temperatures": [fit.all for fit in fits or ()] or [member.temperature(views) for member in members],
               **findings.several(models, [summary(seen) for seen in each])}
     if other:
         plain = summary(now[1])
         answer |= {"weights": shares[0], "fitted_on": fit_weights,
                    "plain": {key: plain[key] for key in ("top1_error", "top5_error", "log_loss", "top1_interval")}}
     if fits:
-        answer |= kept(models, members, fits, fit_temperature, summary(before[0]))
+        answer |= kept(models, members, fits, fit_temperature, views, summary(before[0]))
     if per_class:
         answer |= findings.classes(part, now[0])
     if compare:
@@ -119,7 +119,7 @@ def opened(models, part, other, device):
         known += [str(model)] * (card["data"].get("fingerprint") == part.fingerprint)
         taught += [str(model)] * bool(other and card["data"].get("fingerprint") == other.fingerprint)
         elsewhere += findings.elsewhere(model, card)
-        members.append(Member(net, mean, card["temperature"], device=device))
+        members.append(Member(net, mean, card["temperature"], device=device, of_views=card.get("temperature_of_views")))
     notes = [f"the epoch of {', '.join(chosen)} was chosen on this split, so the error is a little flattered"] if chosen else []
     notes += [f"{', '.join(known)} was trained on the pictures of this split: this is no error on new pictures"] if known else []
     if taught:
@@ -133,11 +133,11 @@ def chosen_on(card, part):
     return any(one["fingerprint"] == part.fingerprint if one.get("fingerprint") else one["split"] == part.name for one in decided)
 
 
-def kept(models, members, fits, split, before):
+def kept(models, members, fits, split, views, before):
     """The temperatures go into the weights files, and from here on into the members."""
     for model, member, fit in zip(models, members, fits):
-        temperature.keep(model, fit.all)
-        member.temperature = fit.all
+        temperature.keep(model, fit.all, views=views)
+        member.temperatures[views] = fit.all
     return {"temperature_fitted_on": split, "cross_fitted": bool(fits[0].crossed),
             "before": {"temperatures": [fit.before for fit in fits], **{key: before[key] for key in ("log_loss", "ece")}}}
 

@@ -20,22 +20,29 @@ BATCH = 256
 class Member:
     """One network of an ensemble (mostly of one), on its device, from stored pictures to probabilities."""
 
-    def __init__(self, net, mean, temperature=1.0, *, device, precision="float32"):
+    def __init__(self, net, mean, temperature=1.0, *, device, of_views=None, precision="float32"):
+        """temperature: of the central view. of_views: how many views, as text, -> the temperature of their mean."""
         self.net, self.mean = weights.to_device(net, device), mean.to(device)
-        self.temperature, self.device, self.precision = temperature, device, precision
+        self.temperatures = {1: temperature, **{int(views): own for views, own in (of_views or {}).items()}}
+        self.device, self.precision = device, precision
+
+    def temperature(self, views=1):
+        return self.temperatures.get(views, 1.0)
 
     def probabilities(self, pictures, views):
-        return self.softened(pictures, views, [self.temperature])[0]
+        return self.softened(pictures, views, [self.temperature(views)])[0]
 
     @torch.inference_mode()
     def softened(self, pictures, views, temperatures):
-        """Probabilities at each temperature. Views are averaged as probabilities, never as logits."""
-        totals, crop = [0.0] * len(temperatures), self.net.row.crop
-        seen = augment.views(pictures, mean=self.mean, crop=crop, count=views)
-        for batch, part in zip(seen, augment.are_parts(views, pictures.shape[1], crop), strict=True):
+        """Probabilities at each temperature: of the central view's logits, or of the mean of several views, for views are averaged
+        as probabilities, never as logits."""
+        seen, total = augment.views(pictures, mean=self.mean, crop=self.net.row.crop, count=views), 0.0
+        for batch, part in zip(seen, augment.are_parts(views, pictures.shape[1], self.net.row.crop), strict=True):
             logits = self.logits(batch, self.net_of_parts if part else self.net)
-            totals = [total + torch.softmax(logits / one, dim=1) for total, one in zip(totals, temperatures)]
-        return [total / len(seen) for total in totals]
+            if views == 1:
+                return [torch.softmax(logits / one, dim=1) for one in temperatures]
+            total = total + torch.softmax(logits / self.temperature(), dim=1)
+        return [tempered(total / len(seen), one) for one in temperatures]
 
     @torch.inference_mode()
     def logits(self, batch, net=None):
@@ -52,9 +59,17 @@ class Member:
         return net.eval()
 
 
+def tempered(probabilities, temperature):
+    """What their logarithms over the temperature would be probabilities of."""
+    if temperature == 1:
+        return probabilities
+    powers = (probabilities / probabilities.amax(1, keepdim=True)) ** (1 / temperature)
+    return powers / powers.sum(1, keepdim=True)
+
+
 def probabilities(members, feed, *, views=1, tell=lambda count: None, temperatures=None):
     """Batch by batch: (a list of probabilities (B, classes), one a member and temperature; labels)."""
-    lists = temperatures or [[member.temperature] for member in members]
+    lists = temperatures or [[member.temperature(views)] for member in members]
     for member in members:
         member.net.eval()
     for pictures, labels in feed.batches(in_turn(len(feed), BATCH)):

@@ -18,6 +18,8 @@ from alexnet.evaluate.scores import COLDEST, HOTTEST, fitted_temperature, halves
 from alexnet.progress import Progress
 from alexnet.rundir import RunDir, replace_file, whole
 
+LEAST = 1e-30  # probability of which the logarithm is taken
+
 
 class Fit(NamedTuple):
     """What a network's logits are divided by: before, once all pictures were fitted, and, where the pictures fitted are those
@@ -29,7 +31,7 @@ class Fit(NamedTuple):
 
 
 def fit(logits, labels, *, before, crossed):
-    """logits (N, classes) of the central view, not divided by any temperature yet."""
+    """logits (N, classes), or logarithms of probabilities, not divided by any temperature yet."""
     logits, labels = np.asarray(logits), np.asarray(labels)
     if not np.isfinite(logits).all():
         raise Refused("the logits are not all finite numbers, and no temperature mends that: train the model at a smaller --rate.")
@@ -39,6 +41,13 @@ def fit(logits, labels, *, before, crossed):
     if len(labels) < 2:
         raise Refused("a temperature fitted and reported on the same split wants two pictures or more: fit it on another split.")
     return Fit(before, best, tuple(fitted_temperature(logits[other], labels[other]) for other in (~half, half)))
+
+
+def logits_of(member, pictures, views):
+    if views > 1:
+        return member.softened(pictures, views, [1.0])[0].clamp(min=LEAST).log()
+    batch, = augment.views(pictures, mean=member.mean, crop=member.net.row.crop, count=1)
+    return member.logits(batch)
 
 
 def at_the_end(temperature):
@@ -53,11 +62,12 @@ def may_keep(model):
         raise Refused(f"{path} cannot be written, and its card keeps the temperature: copy the file and name the copy.")
 
 
-def keep(model, temperature=None, **facts):
+def keep(model, temperature=None, *, views=1, **facts):
     """Put the temperature, or other facts, on the card of the model's weights file. In a run the checkpoint is replaced whole, with
     its sums."""
-    facts |= {"temperature": temperature} if temperature else {}
     path = Path(weights.find(model))
+    if temperature:
+        facts |= on_card(weights.read_card(path), temperature, views)
     folder = path.parent
     checkpoint = (folder / "sums.json").exists()
     files = whole(folder) if checkpoint else {path.name: path.read_bytes()}
@@ -76,6 +86,15 @@ def keep(model, temperature=None, **facts):
                       "the copy.") from error
 
 
+def on_card(card, temperature, views):
+    """Those of several views were fitted beside the central view's, and go when it changes."""
+    of_views = card.get("temperature_of_views", {})
+    if views > 1:
+        return {"temperature_of_views": {**of_views, str(views): temperature}}
+    stale = of_views and temperature != card["temperature"]
+    return {"temperature": temperature, **({"temperature_of_views": {}} if stale else {})}
+
+
 def with_facts(content, **facts):
     """The bytes of a weights file with these on its card: a new header before the same tensors."""
     end = 8 + int.from_bytes(content[:8], "little")
@@ -88,17 +107,16 @@ def with_facts(content, **facts):
 
 
 def of_members(members, feed, *, crossed, views):
-    """(a Fit a member, what has to be said of it). The net sees the central view, as in predict."""
+    """(a Fit a member, what has to be said of it). Of several views it is that of their mean, at the central view's temperature."""
     logits = [[] for _ in members]
     with Progress("fitting the temperature", len(feed)) as bar:
         for pictures, labels in feed.batches(in_turn(len(feed), BATCH)):
             for batches, member in zip(logits, members):
-                batch, = augment.views(pictures, mean=member.mean, crop=member.net.row.crop, count=1)
-                batches.append(member.logits(batch).cpu())
+                batches.append(logits_of(member, pictures, views).cpu())
             bar.advance(len(labels))
-    fits = [fit(torch.cat(batches).numpy(), feed.labels, before=member.temperature, crossed=crossed)
+    fits = [fit(torch.cat(batches).numpy(), feed.labels, before=member.temperature(views), crossed=crossed)
             for batches, member in zip(logits, members)]
-    notes = ["the temperature is that of the central view, which predict uses"] * (views > 1)
+    notes = [f"the temperature is that of {views} views together; the central view keeps its own"] * (views > 1)
     if crossed:
         notes += ["log loss and calibration error are cross-fitted: each half of the split by the temperature of the other half"]
     if any(at_the_end(fit.all) for fit in fits):
