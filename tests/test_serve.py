@@ -92,6 +92,15 @@ def test_what_is_unknown_is_so_here_too(plain, photographs):
         assert client.get("/v1/model").json()["unknown_below"] == 0.999
 
 
+def test_ten_views_are_those_of_predict(run, clf, photographs):
+    with running(settings(run, views=10)) as (client, _):
+        found = client.post("/v1/predict", content=photographs[0].read_bytes()).json()["predictions"][0]["top"]
+        assert client.get("/v1/model").json()["views"] == 10
+    wanted = {one.id: one.probability for one in clf(photographs[0], views=10, top=5)}
+    assert {one["id"]: one["probability"] for one in found} == pytest.approx(wanted, rel=1e-5)
+    assert wanted != pytest.approx({one.id: one.probability for one in clf(photographs[0])}, rel=1e-3)
+
+
 def test_every_kind_of_body_is_the_same_picture(client, clf, photographs):
     path = photographs[0]
     data, wanted = path.read_bytes(), expected(clf, path, "cat.png", top=2)

@@ -28,6 +28,7 @@ def serve(
     hosts: Annotated[str | None, "names it answers to, with commas (default: this machine's on loopback, else any)"] = None,
     api_key_file: Annotated[str | None, f"a file with the key that clients show (or the variable {KEY})"] = None,
     workers: Annotated[int, "processes, each with a model of its own"] = 1,
+    views: Annotated[int, "1, 2, 5, 9 or 10 crops and reflections of each picture, averaged: slower, and errs less"] = 1,
     batch: Annotated[int, "pictures that go through the net together at most"] = 64,
     wait: Annotated[float, "milliseconds that a batch waits for pictures on their way"] = 3.0,
     queue: Annotated[int, "pictures that may wait; more are asked to come again"] = 512,
@@ -41,10 +42,14 @@ def serve(
     limits = Limits(bytes=round(max_megabytes * 1e6), pixels=round(max_megapixels * 1e6), waiting=queue, seconds=seconds)
     _positive(workers=workers, batch=batch, queue=queue, max_megabytes=max_megabytes, max_megapixels=max_megapixels,
               seconds=seconds)
+    if views != 1:
+        from alexnet.data.augment import check_views
+
+        check_views(views)
     if wait < 0 or not 0 <= port < 65536:
         raise Misused(f"--wait is {wait:g} and --port {port}; they want 0 or more, and a port below 65,536.")
-    settings = Settings(model=model, index=index, device=device, key=_key(api_key_file), hosts=_hosts(hosts, host), batch=batch,
-                        wait=wait / 1000, limits=limits)
+    settings = Settings(model=model, index=index, device=device, key=_key(api_key_file), hosts=_hosts(hosts, host), views=views,
+                        batch=batch, wait=wait / 1000, limits=limits)
     run(settings, host=host, port=port, workers=workers)
 
 

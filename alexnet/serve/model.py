@@ -4,7 +4,7 @@ it. Another model is another object, so that a swap leaves those who are under w
 import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def load(settings, counts=None):
     clf = classifier.load(settings.model, device=settings.device)
     size = clf.card["size"]
     square = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    row = clf.probabilities(square)
+    row = clf.probabilities(square, settings.views)
     if row.shape != (1, len(clf.classes)) or not np.isfinite(row).all() or abs(float(row.sum()) - 1) > 1e-3:
         raise Refused(f"{settings.model or 'default'} does not answer with probabilities: train it again, or name another.")
     index = None
@@ -45,7 +45,8 @@ class Model:
         self.name = Path(settings.model).stem if settings.model else "default"
         self.slow, self.looks = ThreadPoolExecutor(1, "features"), 0
         self.on_batch = counts.batches.observe if counts else lambda count: None
-        self.net = Batcher(clf.probabilities, most=settings.batch, wait=settings.wait, on_batch=self.on_batch)
+        self.net = Batcher(partial(clf.probabilities, views=settings.views), most=settings.batch, wait=settings.wait,
+                           on_batch=self.on_batch)
         self.layers = {}  # layer -> the Batcher that makes its features
 
     def features(self, layer=None):
@@ -120,7 +121,8 @@ class Model:
         card = self.card
         known = ("note", "epoch", "errors", "temperature", "unknown_below", "size", "crop", "resampling")
         return {"name": self.name, "net": card["net"], "title": self.row.title, "licence": card.get("data", {}).get("licence"),
-                "engine": getattr(self.clf.engine, "name", str(self.clf._device)), "features": self.last_hidden,
+                "engine": getattr(self.clf.engine, "name", str(self.clf._device)), "views": self.settings.views,
+                "features": self.last_hidden,
                 "layers": list(self.names), "index": {"pictures": len(self.index)} if self.index is not None else None,
                 "limits": {name: getattr(self.settings.limits, name)
                            for name in ("bytes", "pixels", "frames", "items", "values", "seconds")},

@@ -24,6 +24,7 @@ class Settings:
     model: str | None = None
     index: str | None = None
     device: str = "auto"
+    views: int = 1  # crops and reflections of a picture, for its classes
     key: str | None = None  # what a client has to show
     hosts: tuple | None = None  # names under which the service answers; None: any
     batch: int = 64
