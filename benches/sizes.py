@@ -1,6 +1,6 @@
 """What 3, 6 and 12 MB buy: trained nets with their weights rounded to fewer and fewer bits, errors on `tune`, one view.
 
-    python -m benches.sizes RUN... --store STORE [--out results/sizes.json]
+    python -m benches.sizes MODEL... --store STORE [--out results/sizes.json]      # of a run its last weights
 
 Half precision and bytes are files as `benches.ship` writes them, read back. Fewer bits are rounded here, a scale an output that is
 searched for the smallest square error, and their bytes are computed: no such file is written. Nothing is trained after rounding.
@@ -18,6 +18,7 @@ from alexnet import weights
 from alexnet.device import pick
 from alexnet.rundir import environment, replace_file
 from benches.record import RESULTS
+from benches.ship import of
 
 FORMS = {"float32": None, "half": torch.float16, "bytes": torch.int8}
 BITS = {  # of kernels, of matrices
@@ -52,21 +53,21 @@ def squeeze(net, conv, dense):
 
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--store", required=True, help="with the split tune")
     parser.add_argument("--out", type=Path, default=RESULTS / "sizes.json")
     asked = parser.parse_args(words)
-    rows = [row for run in asked.runs for row in measured(run, asked.store)]
-    found = {"command": "python -m benches.sizes RUN... --store STORE", "runs": 1, "split": "tune", "rows": rows,
+    rows = [row for model in asked.models for row in measured(model, asked.store)]
+    found = {"command": "python -m benches.sizes MODEL... --store STORE", "runs": 1, "split": "tune", "rows": rows,
              "environment": environment(pick("cpu"), command="")}
     replace_file(asked.out, json.dumps(found, indent=1).encode())
 
 
-def measured(run, store):
+def measured(model, store):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stored.safetensors"
         for name in (*FORMS, *BITS):
-            net, mean, card = weights.read(run / "checkpoints" / "last" / "weights.safetensors")
+            net, mean, card = weights.read(of(model))
             size = squeeze(net, *BITS[name]) if name in BITS else None
             weights.write(file, net, mean, card, dtype=FORMS.get(name))
             error = alexnet.evaluate(file, store=store, split="tune")
