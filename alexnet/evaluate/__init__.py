@@ -28,7 +28,7 @@ def evaluate(
     compare: Annotated[bool, "of two models: which one wins, picture by picture, and is it chance"] = False,
     budget: Annotated[bool, "errors and speed with 1, 2, 5 and 10 views"] = False,
     fit_weights: Annotated[str, "weigh the models of an ensemble, by the error on this other split", "SPLIT"] = None,
-    fit_temperature: Annotated[str, "fit each model's temperature on this split and keep it in its weights file", "SPLIT"] = None,
+    fit_temperature: Annotated[str, "fit each model's temperature on this split, for so many views, and keep it", "SPLIT"] = None,
     reliability: Annotated[str, "draw how far confidence can be believed into this .png or .svg", "FILE"] = None,
     save_predictions: Annotated[str, "a row a picture into this .parquet, .csv or .jsonl", "FILE"] = None,
     device: Annotated[str, "auto, cpu, cuda, cuda:N, mps"] = "auto",
