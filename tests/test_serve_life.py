@@ -59,10 +59,10 @@ class Slow:
     def __getattr__(self, name):
         return getattr(self.clf, name)
 
-    def probabilities(self, squares):
+    def probabilities(self, squares, views=1):
         time.sleep(self.seconds)
         self.sizes.append(len(squares))
-        return self.clf.probabilities(squares)
+        return self.clf.probabilities(squares, views)
 
 
 def test_a_full_queue_and_a_deadline_are_said(run, clf, photographs):
