@@ -53,8 +53,9 @@ SHOTS = (
           "alexnet search index EIGHT --top 6 --out neighbours.png"), "neighbours.png",
          "`EIGHT` are full-size photographs, evenly drawn from all; the answers are the 5,033 pictures of 64 pixels in `tune`."),
     Shot("photographs", "Ordinary photographs", ("python -m benches.photographs PHOTOGRAPHS --train TINY --sheet photographs.png",),
-         "photographs.png", "Every photograph of a class that the weights know; those that stand in train at the end. A lion on "
-         "the savannah is a seashore, an ox a Labrador, a mushroom in the dark a Yorkshire terrier, a torch a rugby ball."),
+         "photographs.png", "Every photograph of a class that the weights know, with ten views; those that stand in train at "
+         "the end. A lion on the savannah is a chest, an ox a standard poodle, what fries in a wok an American lobster, a mushroom "
+         "in the dark a Yorkshire terrier, a maypole volleyball."),
     Shot("signs", "Classes of your own: hand signs",
          ("alexnet transfer SIGNS --out signs", "alexnet explain signs --errors --out signs-report"),
          "signs-report/figures/predictions.png", "A folder a class in, a working model out, and what it still gets wrong; this one "
