@@ -29,7 +29,9 @@ def one_thread():
     """Beside other work two threads wait for each other, ten times as long as they work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # the engines' own
+        yield
     torch.set_num_threads(before)
 
 
