@@ -95,7 +95,8 @@ def test_what_is_unknown_is_so_here_too(plain, photographs):
 def test_ten_views_are_those_of_predict(run, clf, photographs):
     with running(settings(run, views=10)) as (client, _):
         found = client.post("/v1/predict", content=photographs[0].read_bytes()).json()["predictions"][0]["top"]
-        assert client.get("/v1/model").json()["views"] == 10
+        told = client.get("/v1/model").json()
+        assert told["views"] == 10 and told["engine"] == "cpu"
     wanted = {one.id: one.probability for one in clf(photographs[0], views=10, top=5)}
     assert {one["id"]: one["probability"] for one in found} == pytest.approx(wanted, rel=1e-5)
     assert wanted != pytest.approx({one.id: one.probability for one in clf(photographs[0])}, rel=1e-3)

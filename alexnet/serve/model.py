@@ -118,11 +118,11 @@ class Model:
     @cached_property
     def described(self):
         """GET /v1/model: what it is, what it knows, how well, and under which licence."""
-        card = self.card
+        card, views = self.card, self.settings.views
+        engine = self.clf.engine if views == 1 else None  # several views go through torch
         known = ("note", "epoch", "errors", "temperature", "unknown_below", "size", "crop", "resampling")
         return {"name": self.name, "net": card["net"], "title": self.row.title, "licence": card.get("data", {}).get("licence"),
-                "engine": getattr(self.clf.engine, "name", str(self.clf._device)), "views": self.settings.views,
-                "features": self.last_hidden,
+                "engine": getattr(engine, "name", str(self.clf._device)), "views": views, "features": self.last_hidden,
                 "layers": list(self.names), "index": {"pictures": len(self.index)} if self.index is not None else None,
                 "limits": {name: getattr(self.settings.limits, name)
                            for name in ("bytes", "pixels", "frames", "items", "values", "seconds")},
