@@ -62,7 +62,7 @@ class Classifier:
         from alexnet.evaluate.passes import Member
 
         net, mean = self._read() if self.stored else self._given
-        return Member(net, mean, self.card["temperature"], device=self.device, of_views=self.card.get("temperature_of_views"))
+        return Member.of(net, mean, self.card, device=self.device)
 
     def _read(self):
         from alexnet import weights

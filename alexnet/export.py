@@ -102,7 +102,7 @@ def scored(model, found, made, store, split, *, tensor):
 
     part, (net, mean, card) = open_split(store, split), weights.read(model)
     cards.same_classes(card, part, model)
-    own = Member(net, mean, card["temperature"], device=torch.device("cpu"))
+    own = Member.of(net, mean, card, device=torch.device("cpu"))
     other, rights, apart = answering(found, made, tensor=tensor), np.zeros((2, 2)), 0.0
     with Progress(f"measuring {made['format']}", len(part)) as bar:
         for first in range(0, len(part), BATCH):
@@ -157,5 +157,5 @@ def read_back(file):
         except Refused as refusal:
             raise Refused(f"what was written does not come back whole, so it is not to be trusted: {refusal}") from None
         net, mean, card = weights.read(again)
-    member = Member(net, mean, card["temperature"], device=torch.device("cpu"))
+    member = Member.of(net, mean, card, device=torch.device("cpu"))
     return lambda squares: member.probabilities(torch.from_numpy(squares), 1).numpy()

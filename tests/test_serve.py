@@ -97,6 +97,8 @@ def test_ten_views_are_those_of_predict(run, clf, photographs):
         found = client.post("/v1/predict", content=photographs[0].read_bytes()).json()["predictions"][0]["top"]
         told = client.get("/v1/model").json()
         assert told["views"] == 10 and told["engine"] == "cpu"
+    with pytest.raises(Misused, match="--views is 3; it may be 1, 2, 5, 9, 10"):
+        model.load(settings(run, views=3))
     wanted = {one.id: one.probability for one in clf(photographs[0], views=10, top=5)}
     assert {one["id"]: one["probability"] for one in found} == pytest.approx(wanted, rel=1e-5)
     assert wanted != pytest.approx({one.id: one.probability for one in clf(photographs[0])}, rel=1e-3)

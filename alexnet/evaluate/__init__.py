@@ -119,7 +119,7 @@ def opened(models, part, other, device):
         known += [str(model)] * (card["data"].get("fingerprint") == part.fingerprint)
         taught += [str(model)] * bool(other and card["data"].get("fingerprint") == other.fingerprint)
         elsewhere += findings.elsewhere(model, card)
-        members.append(Member(net, mean, card["temperature"], device=device, of_views=card.get("temperature_of_views")))
+        members.append(Member.of(net, mean, card, device=device))
     notes = [f"the epoch of {', '.join(chosen)} was chosen on this split, so the error is a little flattered"] if chosen else []
     notes += [f"{', '.join(known)} was trained on the pictures of this split: this is no error on new pictures"] if known else []
     if taught:

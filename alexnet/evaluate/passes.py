@@ -15,6 +15,7 @@ from alexnet.device import autocast
 from alexnet.evaluate import scores
 
 BATCH = 256
+LEAST = 1e-30  # probability of which a logarithm is taken
 
 
 class Member:
@@ -26,23 +27,32 @@ class Member:
         self.temperatures = {1: temperature, **{int(views): own for views, own in (of_views or {}).items()}}
         self.device, self.precision = device, precision
 
+    @classmethod
+    def of(cls, net, mean, card, *, device):
+        """With the temperatures of its card."""
+        return cls(net, mean, card["temperature"], device=device, of_views=card.get("temperature_of_views"))
+
     def temperature(self, views=1):
         return self.temperatures.get(views, 1.0)
 
     def probabilities(self, pictures, views):
         return self.softened(pictures, views, [self.temperature(views)])[0]
 
-    @torch.inference_mode()
     def softened(self, pictures, views, temperatures):
-        """Probabilities at each temperature: of the central view's logits, or of the mean of several views, for views are averaged
+        """Probabilities at each temperature."""
+        logits = self.logits_of(pictures, views)
+        return [torch.softmax(logits / one, dim=1) for one in temperatures]
+
+    @torch.inference_mode()
+    def logits_of(self, pictures, views):
+        """What a temperature divides: the central view's logits, or the log of the mean of several views, for views are averaged
         as probabilities, never as logits."""
         seen, total = augment.views(pictures, mean=self.mean, crop=self.net.row.crop, count=views), 0.0
         for batch, part in zip(seen, augment.are_parts(views, pictures.shape[1], self.net.row.crop), strict=True):
             logits = self.logits(batch, self.net_of_parts if part else self.net)
-            if views == 1:
-                return [torch.softmax(logits / one, dim=1) for one in temperatures]
-            total = total + torch.softmax(logits / self.temperature(), dim=1)
-        return [tempered(total / len(seen), one) for one in temperatures]
+            if views > 1:
+                total = total + torch.softmax(logits / self.temperature(), dim=1)
+        return (total / len(seen)).clamp(min=LEAST).log() if views > 1 else logits
 
     @torch.inference_mode()
     def logits(self, batch, net=None):
@@ -57,14 +67,6 @@ class Member:
         net = deepcopy(self.net)
         net.load_state_dict(net.of_parts, strict=False)
         return net.eval()
-
-
-def tempered(probabilities, temperature):
-    """What their logarithms over the temperature would be probabilities of."""
-    if temperature == 1:
-        return probabilities
-    powers = (probabilities / probabilities.amax(1, keepdim=True)) ** (1 / temperature)
-    return powers / powers.sum(1, keepdim=True)
 
 
 def probabilities(members, feed, *, views=1, tell=lambda count: None, temperatures=None):
@@ -98,7 +100,7 @@ class Seen(NamedTuple):
     likely: np.ndarray  # (N, 5) their probabilities
 
     def losses(self):
-        return -np.log(np.maximum(self.own.astype(np.float64), 1e-30))
+        return -np.log(np.maximum(self.own.astype(np.float64), LEAST))
 
 
 def watch(members, feed, ensembles, *, views=1, tell=lambda count: None, temperatures=None):

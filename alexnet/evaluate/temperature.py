@@ -10,15 +10,12 @@ import numpy as np
 import torch
 
 from alexnet import weights
-from alexnet.data import augment
 from alexnet.data.feed import in_turn
 from alexnet.errors import Refused
 from alexnet.evaluate.passes import BATCH
 from alexnet.evaluate.scores import COLDEST, HOTTEST, fitted_temperature, halves
 from alexnet.progress import Progress
 from alexnet.rundir import RunDir, replace_file, whole
-
-LEAST = 1e-30  # probability of which the logarithm is taken
 
 
 class Fit(NamedTuple):
@@ -31,7 +28,7 @@ class Fit(NamedTuple):
 
 
 def fit(logits, labels, *, before, crossed):
-    """logits (N, classes), or logarithms of probabilities, not divided by any temperature yet."""
+    """logits (N, classes), not divided by any temperature yet."""
     logits, labels = np.asarray(logits), np.asarray(labels)
     if not np.isfinite(logits).all():
         raise Refused("the logits are not all finite numbers, and no temperature mends that: train the model at a smaller --rate.")
@@ -41,13 +38,6 @@ def fit(logits, labels, *, before, crossed):
     if len(labels) < 2:
         raise Refused("a temperature fitted and reported on the same split wants two pictures or more: fit it on another split.")
     return Fit(before, best, tuple(fitted_temperature(logits[other], labels[other]) for other in (~half, half)))
-
-
-def logits_of(member, pictures, views):
-    if views > 1:
-        return member.softened(pictures, views, [1.0])[0].clamp(min=LEAST).log()
-    batch, = augment.views(pictures, mean=member.mean, crop=member.net.row.crop, count=1)
-    return member.logits(batch)
 
 
 def at_the_end(temperature):
@@ -112,7 +102,7 @@ def of_members(members, feed, *, crossed, views):
     with Progress("fitting the temperature", len(feed)) as bar:
         for pictures, labels in feed.batches(in_turn(len(feed), BATCH)):
             for batches, member in zip(logits, members):
-                batches.append(logits_of(member, pictures, views).cpu())
+                batches.append(member.logits_of(pictures, views).cpu())
             bar.advance(len(labels))
     fits = [fit(torch.cat(batches).numpy(), feed.labels, before=member.temperature(views), crossed=crossed)
             for batches, member in zip(logits, members)]

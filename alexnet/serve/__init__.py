@@ -42,10 +42,6 @@ def serve(
     limits = Limits(bytes=round(max_megabytes * 1e6), pixels=round(max_megapixels * 1e6), waiting=queue, seconds=seconds)
     _positive(workers=workers, batch=batch, queue=queue, max_megabytes=max_megabytes, max_megapixels=max_megapixels,
               seconds=seconds)
-    if views != 1:
-        from alexnet.data.augment import check_views
-
-        check_views(views)
     if wait < 0 or not 0 <= port < 65536:
         raise Misused(f"--wait is {wait:g} and --port {port}; they want 0 or more, and a port below 65,536.")
     settings = Settings(model=model, index=index, device=device, key=_key(api_key_file), hosts=_hosts(hosts, host), views=views,
