@@ -126,11 +126,11 @@ def test_pictures_that_were_learnt_are_named_as_such(run, store):
 # ---- beside the errors ---------------------------------------------------------------------------------------------------
 
 
-def seen(model, store, split="val", *, views=1, temperature=1.0):
+def seen(model, store, split="val"):
     """(probabilities (N, classes), labels), picture by picture."""
     net, mean, _ = weights.read(model)
-    part, member = open_split(store, split), passes.Member(net, mean, temperature, device=CPU)
-    found = [one for (one,), _ in passes.probabilities([member], Feed(part), views=views)]
+    part = open_split(store, split)
+    found = [one for (one,), _ in passes.probabilities([passes.Member(net, mean, device=CPU)], Feed(part))]
     return torch.cat(found).numpy().astype(np.float64), part.labels
 
 
